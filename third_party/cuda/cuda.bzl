@@ -1,0 +1,102 @@
+"""cuda_library: .cu files compiled by nvcc, or as plain C++ without CUDA.
+
+  cuda_library(name = "k", srcs = ["k.cu"], hdrs = ["k.h", "k.cuh"], deps = [...])
+
+is a cc_library that any cc_* rule may depend on. With CUDA
+(//third_party/cuda:enabled) nvcc compiles the .cu files and cudart is linked
+statically; without, g++ compiles them against the simulator, //third_party/cusim.
+"""
+
+load("@bazel_tools//tools/cpp:toolchain_utils.bzl", "find_cpp_toolchain")
+load("@local_config_cuda//:defs.bzl", "NVCC")
+load("@rules_cc//cc:defs.bzl", "cc_library")
+
+_GENCODE = [
+    "-gencode=arch=compute_80,code=sm_80",
+    "-gencode=arch=compute_90,code=sm_90",
+    "-gencode=arch=compute_90,code=compute_90",  # PTX, for newer devices
+]
+
+def _nvcc_objects_impl(ctx):
+    cc = find_cpp_toolchain(ctx)
+    deps = cc_common.merge_cc_infos(cc_infos = [d[CcInfo] for d in ctx.attr.deps]).compilation_context
+    objects = []
+    for src in ctx.files.srcs:
+        obj = ctx.actions.declare_file("_objs/%s/%s.pic.o" % (ctx.label.name, src.basename))
+        args = ctx.actions.args()
+        args.add_all(["-x", "cu", "-c", src, "-o", obj, "-std=c++20", "-ccbin", cc.compiler_executable])
+        args.add_all(["-G", "-g"] if ctx.var["COMPILATION_MODE"] == "dbg" else ["-O3", "-lineinfo", "-DNDEBUG"])
+        args.add_all(ctx.attr.gencode or _GENCODE)
+        args.add_all(["--expt-relaxed-constexpr", "--extended-lambda", "-Xcompiler=-fPIC,-Wall"])
+        args.add_all([".", ctx.bin_dir.path], format_each = "-I%s")
+        args.add_all(deps.quote_includes, format_each = "-I%s")
+        args.add_all(deps.includes, format_each = "-I%s")
+        args.add_all(deps.system_includes, format_each = "-isystem=%s")
+        args.add_all(deps.defines, format_each = "-D%s")
+        args.add_all(ctx.attr.copts)
+        ctx.actions.run(
+            executable = NVCC,
+            arguments = [args],
+            inputs = depset([src] + ctx.files.hdrs, transitive = [deps.headers, cc.all_files]),
+            outputs = [obj],
+            env = {"PATH": "/usr/bin:/bin"},
+            mnemonic = "NvccCompile",
+            progress_message = "Compiling %s with nvcc" % src.short_path,
+        )
+        objects.append(obj)
+    return [DefaultInfo(files = depset(objects))]
+
+_nvcc_objects = rule(
+    implementation = _nvcc_objects_impl,
+    attrs = {
+        "srcs": attr.label_list(allow_files = [".cu"]),
+        "hdrs": attr.label_list(allow_files = True),
+        "deps": attr.label_list(providers = [CcInfo]),
+        "copts": attr.string_list(),
+        "gencode": attr.string_list(),
+        "_cc_toolchain": attr.label(default = "@bazel_tools//tools/cpp:current_cc_toolchain"),
+    },
+    toolchains = ["@bazel_tools//tools/cpp:toolchain_type"],
+    fragments = ["cpp"],
+)
+
+def _cu_as_cc_impl(ctx):
+    outs = []
+    for src in ctx.files.srcs:
+        out = ctx.actions.declare_file("_sim/%s/%s.cc" % (ctx.label.name, src.basename))
+        ctx.actions.symlink(output = out, target_file = src)
+        outs.append(out)
+    return [DefaultInfo(files = depset(outs))]
+
+_cu_as_cc = rule(
+    implementation = _cu_as_cc_impl,
+    attrs = {"srcs": attr.label_list(allow_files = [".cu"])},
+)
+
+def cuda_library(name, srcs, hdrs = [], deps = [], nvcc_copts = [], gencode = [], testonly = None, **kwargs):
+    """srcs: .cu files, and .cc and .h files as of a cc_library."""
+    cu = [s for s in srcs if s.endswith(".cu")]
+    other = [s for s in srcs if not s.endswith(".cu")]
+    deps = deps + ["//third_party/cuda:runtime"]
+    _nvcc_objects(
+        name = name + "_nvcc",
+        srcs = cu,
+        hdrs = hdrs + [s for s in other if s.endswith(".h")],
+        copts = nvcc_copts,
+        gencode = gencode,
+        deps = deps,
+        tags = ["manual"],
+        testonly = testonly,
+    )
+    _cu_as_cc(name = name + "_sim", srcs = cu, tags = ["manual"], testonly = testonly)
+    cc_library(
+        name = name,
+        srcs = other + select({
+            "//third_party/cuda:is_enabled": [":" + name + "_nvcc"],
+            "//conditions:default": [":" + name + "_sim"],
+        }),
+        hdrs = hdrs,
+        deps = deps,
+        testonly = testonly,
+        **kwargs
+    )

@@ -1,0 +1,52 @@
+load(":absl.bzl", "absl_repository")
+load(":system_repository.bzl", "system_repository")
+
+def system_repositories():
+    absl_repository(name = "com_google_absl")
+    system_repository(
+        name = "com_google_googletest",
+        apt = "libgtest-dev libgmock-dev",
+        headers = ["gtest", "gmock"],
+        libs = ["libgtest.a", "libgmock.a", "libgmock_main.a"],
+        build_file = "//third_party/system:googletest.BUILD",
+    )
+    system_repository(
+        name = "com_github_google_benchmark",
+        apt = "libbenchmark-dev",
+        headers = ["benchmark"],
+        libs = ["libbenchmark_main.a"],
+        build_file = "//third_party/system:benchmark.BUILD",
+    )
+    system_repository(
+        name = "zstd",
+        apt = "libzstd-dev",
+        headers = ["zstd.h", "zstd_errors.h", "zdict.h"],
+        libs = ["libzstd.a"],
+        build_file = "//third_party/system:zstd.BUILD",
+    )
+    system_repository(
+        name = "highway",
+        apt = "libhwy-dev",
+        headers = ["hwy"],
+        build_file = "//third_party/system:highway.BUILD",
+    )
+    system_repository(
+        name = "pcre2",
+        apt = "libpcre2-dev",
+        headers = ["pcre2.h"],
+        libs = ["libpcre2-8.a"],
+        build_file = "//third_party/system:pcre2.BUILD",
+    )
+    system_repository(
+        name = "nlohmann_json",
+        apt = "nlohmann-json3-dev",
+        headers = ["nlohmann"],
+        build_file = "//third_party/system:nlohmann_json.BUILD",
+    )
+    system_repository(
+        name = "utf8proc",
+        apt = "libutf8proc-dev",
+        headers = ["utf8proc.h"],
+        libs = ["libutf8proc.a"],
+        build_file = "//third_party/system:utf8proc.BUILD",
+    )
