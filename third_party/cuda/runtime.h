@@ -17,7 +17,7 @@ cudaError_t Launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_by
   return cudaGetLastError();
 }
 #define CUDA_SHARED(T, name) __shared__ std::type_identity_t<T> name
-#define CUDA_DYNAMIC_SHARED(T, name)                            \
+#define CUDA_DYNAMIC_SHARED(T, name)                                    \
   extern __shared__ __align__(16) unsigned char cuda_dynamic_shared_[]; \
   T* name = reinterpret_cast<T*>(cuda_dynamic_shared_)
 #endif

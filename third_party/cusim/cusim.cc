@@ -78,10 +78,15 @@ struct Machine {
   void (*fn)(void*);
   void* arg;
   Stats stats{};
-  ~Machine() { if (stacks) munmap(stacks, stacks_for * kStack); }
+  ~Machine() {
+    if (stacks) munmap(stacks, stacks_for * kStack);
+  }
 };
 thread_local Machine machine;
-struct Region { void* p; size_t n; };
+struct Region {
+  void* p;
+  size_t n;
+};
 thread_local std::vector<Region> shared_regions;
 
 #ifndef CUSIM_USE_UCONTEXT
@@ -172,11 +177,14 @@ void Resume(Thread* t) {
 
 [[noreturn]] void Deadlock() {
   Machine& m = machine;
-  std::fprintf(stderr, "cusim: deadlock in block (%u,%u,%u): no thread can go on\n", blockIdx.x, blockIdx.y, blockIdx.z);
+  std::fprintf(stderr, "cusim: deadlock in block (%u,%u,%u): no thread can go on\n", blockIdx.x, blockIdx.y,
+               blockIdx.z);
   int shown = 0;
   for (int i = 0; i < m.n && shown < 40; ++i) {
     const Thread& t = m.threads[i];
-    const char* what = t.state == kDone ? "has returned" : t.state == kBlockWait ? "waits in __syncthreads" : "waits in a warp collective";
+    const char* what = t.state == kDone        ? "has returned"
+                       : t.state == kBlockWait ? "waits in __syncthreads"
+                                               : "waits in a warp collective";
     if (i == 0 || t.state != m.threads[i - 1].state) {
       std::fprintf(stderr, "  from thread %d on: %s", i, what);
       if (t.state == kWarpWait) std::fprintf(stderr, ", mask %08x", t.mask);
@@ -269,14 +277,29 @@ uint64_t Collective(unsigned mask, Op op, uint64_t value, int src_lane) {
       if (!(mask >> l & 1)) continue;
       uint64_t v = warp[l].value;
       switch (op) {
-        case Op::kBallot: all |= v << l; break;
-        case Op::kAdd: all += v; break;
-        case Op::kMin: all = first ? v : std::min(all, v); break;
-        case Op::kMax: all = first ? v : std::max(all, v); break;
-        case Op::kAnd: all = first ? v : (all & v); break;
-        case Op::kOr: all |= v; break;
-        case Op::kXor: all ^= v; break;
-        default: break;
+        case Op::kBallot:
+          all |= v << l;
+          break;
+        case Op::kAdd:
+          all += v;
+          break;
+        case Op::kMin:
+          all = first ? v : std::min(all, v);
+          break;
+        case Op::kMax:
+          all = first ? v : std::max(all, v);
+          break;
+        case Op::kAnd:
+          all = first ? v : (all & v);
+          break;
+        case Op::kOr:
+          all |= v;
+          break;
+        case Op::kXor:
+          all ^= v;
+          break;
+        default:
+          break;
       }
       first = false;
     }
@@ -285,7 +308,9 @@ uint64_t Collective(unsigned mask, Op op, uint64_t value, int src_lane) {
     if (!(mask >> l & 1)) continue;
     Thread& w = warp[l];
     // Reading a lane outside the mask is undefined: poison it.
-    w.result = op != Op::kShfl ? all : w.src_lane < lanes && (mask >> w.src_lane & 1) ? warp[w.src_lane].value : 0x7ff7dead7fb7deadull;
+    w.result = op != Op::kShfl                                  ? all
+               : w.src_lane < lanes && (mask >> w.src_lane & 1) ? warp[w.src_lane].value
+                                                                : 0x7ff7dead7fb7deadull;
     w.state = kReady;
   }
   return t->result;
@@ -298,7 +323,8 @@ void RunGrid(dim3 grid, dim3 block, size_t shared_bytes, void (*fn)(void*), void
   if (m.stacks_for < static_cast<size_t>(m.n)) {
     if (m.stacks) munmap(m.stacks, m.stacks_for * kStack);
     m.stacks_for = m.n;
-    m.stacks = static_cast<char*>(mmap(nullptr, m.stacks_for * kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    m.stacks = static_cast<char*>(mmap(nullptr, m.stacks_for * kStack, PROT_READ | PROT_WRITE,
+                                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
   }
   m.threads.resize(m.n);
   m.shared.resize(shared_bytes + 1);

@@ -1,8 +1,8 @@
 #include "third_party/cusim/cusim.h"
+#include <gtest/gtest.h>
 #include <chrono>
 #include <numeric>
 #include <vector>
-#include <gtest/gtest.h>
 
 namespace {
 double Now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
@@ -30,7 +30,12 @@ __global__ void MissingBarrier(int* out) {
   // no __syncthreads()
   out[threadIdx.x] = v[255 - threadIdx.x];
 }
-__global__ void Divergent() { if (threadIdx.x < 16) __syncthreads(); else __shfl_sync(~0u, 1, 0); }
+__global__ void Divergent() {
+  if (threadIdx.x < 16)
+    __syncthreads();
+  else
+    __shfl_sync(~0u, 1, 0);
+}
 // A 16x16 tiled matrix product.
 __global__ void MatMul(int n, const float* a, const float* b, float* c) {
   __shared__ float as[16][17], bs[16][17];
@@ -48,7 +53,8 @@ __global__ void MatMul(int n, const float* a, const float* b, float* c) {
 void Report(const char* what, double t, cusim::Stats before) {
   cusim::Stats a = cusim::stats();
   double sw = double(a.switches - before.switches), th = double(a.threads - before.threads);
-  printf("%-10s %8.2f ms, %9.0f threads, %9.0f switches, %6.1f ns/switch, %6.1f ns/thread\n", what, t * 1e3, th, sw, t / sw * 1e9, t / th * 1e9);
+  printf("%-10s %8.2f ms, %9.0f threads, %9.0f switches, %6.1f ns/switch, %6.1f ns/thread\n", what, t * 1e3, th, sw,
+         t / sw * 1e9, t / th * 1e9);
 }
 }  // namespace
 
