@@ -1,10 +1,16 @@
-"""cuda_library: .cu files compiled by nvcc, or as plain C++ without CUDA.
+"""cuda_library: a cc_library whose .cu files are compiled as the CUDA backend says.
 
-  cuda_library(name = "k", srcs = ["k.cu"], hdrs = ["k.h", "k.cuh"], deps = [...])
+  cuda_library(
+      name = "cuda",
+      srcs = ["norm_cuda.cu", "softmax_cuda.cu"],
+      no_cuda_srcs = ["no_cuda.cc"],
+      deps = [":norm", ":softmax"],
+  )
 
-is a cc_library that any cc_* rule may depend on. With CUDA
-(//third_party/cuda:enabled) nvcc compiles the .cu files and cudart is linked
-statically; without, g++ compiles them against the simulator, //third_party/cusim.
+With --//third_party/cuda:backend=nvcc, nvcc compiles the .cu files and cudart is linked statically; with sim, the host's
+compiler takes them as plain C++, on the simulator in //third_party/cusim; with none they are left out, and no_cuda_srcs
+take their place. Other files in srcs and hdrs are as of a cc_library. A .cu file sees the headers of deps; keep
+Abseil out of them (it triples the compile time).
 """
 
 load("@bazel_tools//tools/cpp:toolchain_utils.bzl", "find_cpp_toolchain")
@@ -27,7 +33,7 @@ def _nvcc_objects_impl(ctx):
         args.add_all(["-x", "cu", "-c", src, "-o", obj, "-std=c++20", "-ccbin", cc.compiler_executable])
         args.add_all(["-G", "-g"] if ctx.var["COMPILATION_MODE"] == "dbg" else ["-O3", "-lineinfo", "-DNDEBUG"])
         args.add_all(ctx.attr.gencode or _GENCODE)
-        args.add_all(["--expt-relaxed-constexpr", "--extended-lambda", "-Xcompiler=-fPIC,-Wall"])
+        args.add_all(["--expt-relaxed-constexpr", "--extended-lambda", "-Werror=all-warnings", "-Xcompiler=-fPIC,-Wall"])
         args.add_all([".", ctx.bin_dir.path], format_each = "-I%s")
         args.add_all(deps.quote_includes, format_each = "-I%s")
         args.add_all(deps.includes, format_each = "-I%s")
@@ -73,8 +79,29 @@ _cu_as_cc = rule(
     attrs = {"srcs": attr.label_list(allow_files = [".cu"])},
 )
 
-def cuda_library(name, srcs, hdrs = [], deps = [], nvcc_copts = [], gencode = [], testonly = None, **kwargs):
-    """srcs: .cu files, and .cc and .h files as of a cc_library."""
+def cuda_library(
+        name,
+        srcs,
+        hdrs = [],
+        deps = [],
+        no_cuda_srcs = [],
+        nvcc_copts = [],
+        gencode = [],
+        testonly = None,
+        **kwargs):
+    """A cc_library with .cu files.
+
+    Args:
+      name: the cc_library's name.
+      srcs: .cu files, and .cc and .h files as of a cc_library.
+      hdrs: as of a cc_library.
+      deps: as of a cc_library; //third_party/cuda:runtime is added.
+      no_cuda_srcs: .cc files compiled in place of the .cu files with backend none.
+      nvcc_copts: further options for nvcc, such as -fmad=false.
+      gencode: -gencode options in place of the default ones, for instructions of one architecture.
+      testonly: as of a cc_library.
+      **kwargs: further attributes of the cc_library (copts, visibility, ...).
+    """
     cu = [s for s in srcs if s.endswith(".cu")]
     other = [s for s in srcs if not s.endswith(".cu")]
     deps = deps + ["//third_party/cuda:runtime"]
@@ -92,8 +119,9 @@ def cuda_library(name, srcs, hdrs = [], deps = [], nvcc_copts = [], gencode = []
     cc_library(
         name = name,
         srcs = other + select({
-            "//third_party/cuda:is_enabled": [":" + name + "_nvcc"],
-            "//conditions:default": [":" + name + "_sim"],
+            "//third_party/cuda:is_nvcc": [":" + name + "_nvcc"],
+            "//third_party/cuda:is_sim": [":" + name + "_sim"],
+            "//conditions:default": no_cuda_srcs,
         }),
         hdrs = hdrs,
         deps = deps,

@@ -1,4 +1,5 @@
-// The CUDA runtime API, and Launch(): CUDA's, or the CPU simulator's.
+// The CUDA runtime API and Launch(), of the build's CUDA backend (--//third_party/cuda:backend):
+// nvcc's, the CPU simulator's, or, with backend none, nothing at all: then LORIKEET_CUDA is not defined.
 //
 //   Launch(kernel, grid, block, shared_bytes, stream, args...)   for <<<>>>
 //   CUDA_SHARED(float[32], part);                                 for __shared__ float part[32]
@@ -6,7 +7,9 @@
 #ifndef THIRD_PARTY_CUDA_RUNTIME_H_
 #define THIRD_PARTY_CUDA_RUNTIME_H_
 
-#ifdef LORIKEET_CUDA
+#if defined(LORIKEET_CUDA_SIM)
+#include "third_party/cusim/cusim.h"
+#elif defined(LORIKEET_CUDA)
 #include <cuda_runtime.h>
 
 #include <type_traits>
@@ -21,8 +24,6 @@ cudaError_t Launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_by
   extern __shared__ __align__(16) unsigned char cuda_dynamic_shared_[]; \
   T* name = reinterpret_cast<T*>(cuda_dynamic_shared_)
 #endif
-#else
-#include "third_party/cusim/cusim.h"
 #endif
 
 #endif  // THIRD_PARTY_CUDA_RUNTIME_H_
