@@ -16,7 +16,7 @@
 #ifdef __CUDACC__
 template <class... P, class... A>
 cudaError_t Launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream, A&&... args) {
-  kernel<<<grid, block, shared_bytes, stream>>>(static_cast<P>(args)...);
+  kernel<<<grid, block, shared_bytes, stream> > >(static_cast<P>(args)...);
   return cudaGetLastError();
 }
 #define CUDA_SHARED(T, name) __shared__ std::type_identity_t<T> name
