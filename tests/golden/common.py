@@ -1,0 +1,81 @@
+"""What the scripts of this folder share."""
+import os
+
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.numpy import save_file
+from transformers.utils import logging
+from transformers.models.llama import modeling_llama
+from transformers.models.qwen2 import modeling_qwen2
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+logging.disable_progress_bar()
+IGNORED = -100  # the label of a token without loss
+
+
+def save(path, tensors):
+    """Writes {name: array or torch tensor} below this folder as safetensors; f64 stays f64."""
+    arrays = {}
+    for name, t in tensors.items():
+        a = t.detach().cpu().numpy() if isinstance(t, torch.Tensor) else np.asarray(t)
+        assert a.dtype.kind in "iu" or np.isfinite(a).all(), name
+        arrays[name] = np.ascontiguousarray(a)
+    path = os.path.join(HERE, path)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    save_file(arrays, path)
+    print(f"{os.path.relpath(path, HERE)}: {len(arrays)} tensors, {os.path.getsize(path)} bytes")
+
+
+def use_true_f64():
+    """transformers computes norms and rotation angles in f32 whatever the model's dtype. These are the same formulas in
+    the input's dtype, so that a model.double() is f64 throughout (the frequencies stay as f32 rounded them)."""
+
+    def rms_norm(self, x):
+        return self.weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.variance_epsilon))
+
+    def rotary(self, x, position_ids):
+        angle = position_ids[..., None].to(x.dtype) * self.inv_freq.to(x.dtype)
+        angle = torch.cat((angle, angle), dim=-1)
+        return angle.cos() * self.attention_scaling, angle.sin() * self.attention_scaling
+
+    for module, prefix in ((modeling_llama, "Llama"), (modeling_qwen2, "Qwen2")):
+        getattr(module, prefix + "RMSNorm").forward = rms_norm
+        getattr(module, prefix + "RotaryEmbedding").forward = rotary
+
+
+def causal_loss(logits, labels):
+    """Mean cross-entropy over the tokens with a label; labels are not shifted (labels[t] is the token at t)."""
+    return F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORED)
+
+
+def run(model, tokens, labels):
+    """Returns logits, loss and {name: gradient} of everything trainable."""
+    model.eval()
+    model.zero_grad(set_to_none=True)
+    logits = model(input_ids=tokens, use_cache=False).logits
+    loss = causal_loss(logits, labels)
+    loss.backward()
+    return logits.detach(), loss.detach(), {n: p.grad for n, p in model.named_parameters() if p.requires_grad}
+
+
+def batch(vocab, seed, shape=(2, 11)):
+    """Random tokens; the first sequence's first 3 and the second's first 5 labels are ignored: answers of unequal length."""
+    tokens = torch.randint(0, vocab, shape, generator=torch.Generator().manual_seed(seed))
+    labels = tokens.clone()
+    labels[0, :3] = IGNORED
+    labels[1, :5] = IGNORED
+    return tokens, labels
+
+
+def golden(tokens, labels, logits, loss, grads):
+    """The tensors of a model's golden file: f32 rounded from an f64 run, the loss itself in f64."""
+    out = {"tokens": tokens.int(), "labels": labels.int(), "logits": logits.float(), "loss": loss.double().reshape(1)}
+    return out | {f"grad.{n}": g.float() for n, g in grads.items()}
+
+
+def close(a, b, tolerance, what):
+    difference = (a.double() - b.double()).abs().max().item()
+    assert difference <= tolerance, f"{what}: {difference} > {tolerance}"
