@@ -77,5 +77,6 @@ def golden(tokens, labels, logits, loss, grads):
 
 
 def close(a, b, tolerance, what):
-    difference = (a.double() - b.double()).abs().max().item()
+    """Fails where a is further than tolerance, relative to b's largest element, from b (or not a number)."""
+    difference = ((a.double() - b.double()).abs().max() / b.double().abs().max()).item()
     assert difference <= tolerance, f"{what}: {difference} > {tolerance}"

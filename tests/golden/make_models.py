@@ -22,7 +22,8 @@ MODELS = {
     "llama_untied": (LlamaForCausalLM, LlamaConfig, dict(tie_word_embeddings=False, rms_norm_eps=1e-6)),
     # One key-value head, head_dim wider than hidden/heads, frequencies scaled in all three of the rule's ranges.
     "llama3_rope": (LlamaForCausalLM, LlamaConfig,
-                    dict(tie_word_embeddings=True, rms_norm_eps=1e-5, num_key_value_heads=1, head_dim=12, rope_parameters=LLAMA3_ROPE)),
+                    dict(tie_word_embeddings=True, rms_norm_eps=1e-5, num_key_value_heads=1, head_dim=12,
+                         max_position_embeddings=512, rope_parameters=LLAMA3_ROPE)),
     "qwen2": (Qwen2ForCausalLM, Qwen2Config, dict(tie_word_embeddings=True, rms_norm_eps=1e-6, rope_parameters={
         "rope_type": "default", "rope_theta": 1000000.0})),
 }
