@@ -3,6 +3,8 @@
 #include <cstdlib>
 
 #include "tensor/check.h"
+#include "tensor/cuda_memory.h"
+#include "tensor/device.h"
 
 namespace lorikeet {
 namespace {
@@ -18,7 +20,12 @@ class SystemAllocator : public Allocator {
 }  // namespace
 
 Allocator& DefaultAllocator(Device device) {
-  LORIKEET_CHECK(device.is_cpu()) << "no allocator for " << ToString(device);
+  if (device.is_cuda()) {
+    LORIKEET_CHECK_EQ(device.index, 0) << "one process drives one device";
+    LORIKEET_CHECK(CudaUnavailable().empty()) << "no tensor on " << ToString(device) << ": " << CudaUnavailable();
+    static CudaAllocator* const cuda = new CudaAllocator;
+    return *cuda;
+  }
   static SystemAllocator* const system = new SystemAllocator;
   return *system;
 }

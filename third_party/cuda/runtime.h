@@ -16,7 +16,9 @@
 #ifdef __CUDACC__
 template <class... P, class... A>
 cudaError_t Launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream, A&&... args) {
-  kernel<<<grid, block, shared_bytes, stream> > >(static_cast<P>(args)...);
+  // clang-format off
+  kernel<<<grid, block, shared_bytes, stream>>>(static_cast<P>(args)...);
+  // clang-format on
   return cudaGetLastError();
 }
 #define CUDA_SHARED(T, name) __shared__ std::type_identity_t<T> name
