@@ -1,0 +1,31 @@
+// Matrix products of tensors.
+//
+//   Tensor y = MatMul(x, w, false, true);                     // y = x*W^T    x [M,K], w [N,K] -> y [M,N]
+//   MatMulInto(dw, dy, true, x, false, 1, 1);                 // dW += dy^T*x, straight into the gradient
+//   MatMulPanels(y, x, source, true);                         // y = x*W^T, W decoded while it is packed
+//
+// Operands are 2-D (flatten leading dimensions first) and may have any strides. dtypes: both f64, f32, bf16 or f16; or
+// a f32 and b bf16 or f16. Sums are kept in f32 (f64 for f64) and rounded once into y's dtype, which may be any float
+// in the Into forms. tensor/kernels/matmul.h says more about the arithmetic and about PanelSource.
+// Errors: wrong ranks, shapes, dtypes or devices abort. Threads: any; the result's bits do not depend on how many work.
+#ifndef LORIKEET_TENSOR_OPS_MATMUL_H_
+#define LORIKEET_TENSOR_OPS_MATMUL_H_
+
+#include "tensor/kernels/matmul.h"
+#include "tensor/tensor.h"
+
+namespace lorikeet::tensor {
+
+// op(a)*op(b), where op transposes if asked. The result has a's dtype.
+Tensor MatMul(const Tensor& a, const Tensor& b, bool transpose_a = false, bool transpose_b = false);
+
+// y = alpha * op(a)*op(b) + beta * y, in place. beta = 0 overwrites. y must not share memory with a or b.
+void MatMulInto(Tensor& y, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, float alpha = 1,
+                float beta = 0);
+
+// y = alpha * x*W^T + beta * y if transpose_w, else y = alpha * x*W + beta * y. x is bf16 or f32. CPU only.
+void MatMulPanels(Tensor& y, const Tensor& x, const PanelSource& w, bool transpose_w, float alpha = 1, float beta = 0);
+
+}  // namespace lorikeet::tensor
+
+#endif  // LORIKEET_TENSOR_OPS_MATMUL_H_
