@@ -135,4 +135,5 @@ def main():
     write("smollm2_special.zst", build(tokens, merges, special), SPECIAL_TEXTS)
 
 
-main()
+if __name__ == "__main__":
+    main()
