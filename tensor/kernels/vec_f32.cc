@@ -1,0 +1,143 @@
+#include "tensor/kernels/vec_f32.h"
+
+#include <cstring>
+#include <limits>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "tensor/kernels/vec_f32.cc"
+#include "hwy/foreach_target.h"
+// After foreach_target.h:
+#include "hwy/contrib/math/math-inl.h"
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace lorikeet::internal {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+using D = hn::ScalableTag<float>;
+using V = hn::Vec<D>;
+
+// The last, partial vector goes through a buffer and the same instructions, so that an element's bits do not depend on
+// its place.
+template <typename F>
+HWY_INLINE void Map1(const float* x, float* y, int64_t n, F f) {
+  const D d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) hn::StoreU(f(d, hn::LoadU(d, x + i)), d, y + i);
+  if (i == n) return;
+  HWY_ALIGN float tail[HWY_MAX_BYTES / sizeof(float)] = {};
+  std::memcpy(tail, x + i, static_cast<size_t>(n - i) * sizeof(float));
+  hn::Store(f(d, hn::Load(d, tail)), d, tail);
+  std::memcpy(y + i, tail, static_cast<size_t>(n - i) * sizeof(float));
+}
+
+template <typename F>
+HWY_INLINE void Map2(const float* a, const float* b, float* y, int64_t n, F f) {
+  const D d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) hn::StoreU(f(d, hn::LoadU(d, a + i), hn::LoadU(d, b + i)), d, y + i);
+  if (i == n) return;
+  HWY_ALIGN float ta[HWY_MAX_BYTES / sizeof(float)] = {}, tb[HWY_MAX_BYTES / sizeof(float)] = {};
+  std::memcpy(ta, a + i, static_cast<size_t>(n - i) * sizeof(float));
+  std::memcpy(tb, b + i, static_cast<size_t>(n - i) * sizeof(float));
+  hn::Store(f(d, hn::Load(d, ta), hn::Load(d, tb)), d, ta);
+  std::memcpy(y + i, ta, static_cast<size_t>(n - i) * sizeof(float));
+}
+
+// hn::Exp makes 0 of NaN and is undefined for large x.
+HWY_INLINE V Exp(D d, V x) {
+  const V y = hn::Exp(d, hn::Min(x, hn::Set(d, 90.0f)));
+  return hn::IfThenElse(hn::IsNaN(x), x, y);
+}
+
+// hn::Log is defined for positive finite numbers.
+HWY_INLINE V Log(D d, V x) {
+  const V inf = hn::Set(d, std::numeric_limits<float>::infinity());
+  V y = hn::Log(d, x);
+  y = hn::IfThenElse(hn::Eq(x, hn::Zero(d)), hn::Neg(inf), y);
+  y = hn::IfThenElse(hn::Lt(x, hn::Zero(d)), hn::Set(d, std::numeric_limits<float>::quiet_NaN()), y);
+  return hn::IfThenElse(hn::Or(hn::Eq(x, inf), hn::IsNaN(x)), x, y);
+}
+
+// x86's max and min return the second operand if either is NaN.
+HWY_INLINE V Maximum(V a, V b) { return hn::IfThenElse(hn::IsNaN(a), a, hn::Max(a, b)); }
+HWY_INLINE V Minimum(V a, V b) { return hn::IfThenElse(hn::IsNaN(a), a, hn::Min(a, b)); }
+
+HWY_INLINE V One(D d) { return hn::Set(d, 1.0f); }
+HWY_INLINE V OnePlusExpOfMinus(D d, V x) { return hn::Add(One(d), Exp(d, hn::Neg(x))); }
+
+HWY_INLINE V Sign(D d, V x) {
+  const V signed_one = hn::CopySign(One(d), x);
+  return hn::IfThenElse(hn::Or(hn::Eq(x, hn::Zero(d)), hn::IsNaN(x)), x, signed_one);
+}
+
+void Unary(UnaryOp op, const float* x, float* y, int64_t n) {
+  switch (op) {
+    case UnaryOp::kNeg:
+      return Map1(x, y, n, [](D, V v) HWY_ATTR { return hn::Neg(v); });
+    case UnaryOp::kAbs:
+      return Map1(x, y, n, [](D, V v) HWY_ATTR { return hn::Abs(v); });
+    case UnaryOp::kSign:
+      return Map1(x, y, n, [](D d, V v) HWY_ATTR { return Sign(d, v); });
+    case UnaryOp::kExp:
+      return Map1(x, y, n, [](D d, V v) HWY_ATTR { return Exp(d, v); });
+    case UnaryOp::kLog:
+      return Map1(x, y, n, [](D d, V v) HWY_ATTR { return Log(d, v); });
+    case UnaryOp::kSqrt:
+      return Map1(x, y, n, [](D, V v) HWY_ATTR { return hn::Sqrt(v); });
+    case UnaryOp::kRsqrt:
+      return Map1(x, y, n, [](D d, V v) HWY_ATTR { return hn::Div(One(d), hn::Sqrt(v)); });
+    case UnaryOp::kReciprocal:
+      return Map1(x, y, n, [](D d, V v) HWY_ATTR { return hn::Div(One(d), v); });
+    case UnaryOp::kSquare:
+      return Map1(x, y, n, [](D, V v) HWY_ATTR { return hn::Mul(v, v); });
+    case UnaryOp::kTanh:
+      return Map1(x, y, n, [](D d, V v) HWY_ATTR { return hn::Tanh(d, v); });
+    case UnaryOp::kSigmoid:
+      return Map1(x, y, n, [](D d, V v) HWY_ATTR { return hn::Div(One(d), OnePlusExpOfMinus(d, v)); });
+    case UnaryOp::kSilu:
+      return Map1(x, y, n, [](D d, V v) HWY_ATTR { return hn::Div(v, OnePlusExpOfMinus(d, v)); });
+  }
+}
+
+void Binary(BinaryOp op, const float* a, const float* b, float* y, int64_t n) {
+  switch (op) {
+    case BinaryOp::kAdd:
+      return Map2(a, b, y, n, [](D, V s, V t) HWY_ATTR { return hn::Add(s, t); });
+    case BinaryOp::kSub:
+      return Map2(a, b, y, n, [](D, V s, V t) HWY_ATTR { return hn::Sub(s, t); });
+    case BinaryOp::kMul:
+      return Map2(a, b, y, n, [](D, V s, V t) HWY_ATTR { return hn::Mul(s, t); });
+    case BinaryOp::kDiv:
+      return Map2(a, b, y, n, [](D, V s, V t) HWY_ATTR { return hn::Div(s, t); });
+    case BinaryOp::kMaximum:
+      return Map2(a, b, y, n, [](D, V s, V t) HWY_ATTR { return Maximum(s, t); });
+    case BinaryOp::kMinimum:
+      return Map2(a, b, y, n, [](D, V s, V t) HWY_ATTR { return Minimum(s, t); });
+    case BinaryOp::kEqual:
+      return Map2(a, b, y, n, [](D d, V s, V t) HWY_ATTR { return hn::IfThenElseZero(hn::Eq(s, t), One(d)); });
+    case BinaryOp::kGreater:
+      return Map2(a, b, y, n, [](D d, V s, V t) HWY_ATTR { return hn::IfThenElseZero(hn::Gt(s, t), One(d)); });
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace lorikeet::internal
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace lorikeet::internal {
+
+HWY_EXPORT(Unary);
+HWY_EXPORT(Binary);
+
+void VecUnary(UnaryOp op, const float* x, float* y, int64_t n) { HWY_DYNAMIC_DISPATCH(Unary)(op, x, y, n); }
+void VecBinary(BinaryOp op, const float* a, const float* b, float* y, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(Binary)(op, a, b, y, n);
+}
+
+}  // namespace lorikeet::internal
+#endif  // HWY_ONCE
