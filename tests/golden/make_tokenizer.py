@@ -111,9 +111,9 @@ SPECIAL_TEXTS = [
 ]
 
 
-def write(name, tokenizer, strings):
+def write(name, tokenizer, strings, add_special_tokens=False):
     texts = [s.encode() for s in strings]
-    ids = [encoding.ids for encoding in tokenizer.encode_batch(list(strings), add_special_tokens=False)]
+    ids = [encoding.ids for encoding in tokenizer.encode_batch(list(strings), add_special_tokens=add_special_tokens)]
     flat = [i for row in ids for i in row]
     assert max(flat) < 65536
     raw = struct.pack("<I", len(texts)) + struct.pack(f"<{len(texts)}I", *map(len, texts)) + struct.pack(f"<{len(ids)}I", *map(len, ids))
