@@ -2,15 +2,14 @@
 
   cuda_library(
       name = "cuda",
-      srcs = ["norm_cuda.cu", "softmax_cuda.cu"],
-      no_cuda_srcs = ["no_cuda.cc"],
-      deps = [":norm", ":softmax"],
+      srcs = ["norm_cuda.cu", "softmax_cuda.cu", "no_cuda.cc"],
+      hdrs = ["norm.h", "softmax.h"],
   )
 
 With --//third_party/cuda:backend=nvcc, nvcc compiles the .cu files and cudart is linked statically; with sim, the host's
-compiler takes them as plain C++, on the simulator in //third_party/cusim; with none they are left out, and no_cuda_srcs
-take their place. Other files in srcs and hdrs are as of a cc_library. A .cu file sees the headers of deps; keep
-Abseil out of them (it triples the compile time).
+compiler takes them as plain C++, on the simulator in //third_party/cusim; with none they are left out, and LORIKEET_CUDA is not defined. Other
+files in srcs and hdrs are as of a cc_library. A .cu file sees the headers of deps; keep Abseil out of them (it triples
+the compile time).
 """
 
 load("@bazel_tools//tools/cpp:toolchain_utils.bzl", "find_cpp_toolchain")
@@ -84,7 +83,6 @@ def cuda_library(
         srcs,
         hdrs = [],
         deps = [],
-        no_cuda_srcs = [],
         nvcc_copts = [],
         gencode = [],
         testonly = None,
@@ -96,7 +94,6 @@ def cuda_library(
       srcs: .cu files, and .cc and .h files as of a cc_library.
       hdrs: as of a cc_library.
       deps: as of a cc_library; //third_party/cuda:runtime is added.
-      no_cuda_srcs: .cc files compiled in place of the .cu files with backend none.
       nvcc_copts: further options for nvcc, such as -fmad=false.
       gencode: -gencode options in place of the default ones, for instructions of one architecture.
       testonly: as of a cc_library.
@@ -121,7 +118,7 @@ def cuda_library(
         srcs = other + select({
             "//third_party/cuda:is_nvcc": [":" + name + "_nvcc"],
             "//third_party/cuda:is_sim": [":" + name + "_sim"],
-            "//conditions:default": no_cuda_srcs,
+            "//conditions:default": [],
         }),
         hdrs = hdrs,
         deps = deps,
