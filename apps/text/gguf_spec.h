@@ -1,0 +1,36 @@
+// The tokenizer.ggml.* values of a GGUF file -> BpeSpec.
+//
+// Only byte-level BPE (tokenizer.ggml.model "gpt2") is supported. What GGUF does not say follows from its `pre` name:
+// Llama 3 takes whole pieces from the vocabulary before any merge and begins a text with BOS unless add_bos_token says
+// otherwise; Qwen normalizes to NFC. Token types (llama.cpp): 1 normal, 3 control (becomes a special added token), 4
+// user defined (an added token), 5 unused (padding of the embedding when at the end), 2 unknown and 6 byte (here as
+// normal).
+#ifndef LORIKEET_APPS_TEXT_GGUF_SPEC_H_
+#define LORIKEET_APPS_TEXT_GGUF_SPEC_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/optional.h"
+#include "apps/text/bpe_spec.h"
+
+namespace lorikeet::text {
+
+struct GgufTokenizerMetadata {
+  std::string model;                // tokenizer.ggml.model
+  std::string pre;                  // tokenizer.ggml.pre
+  std::vector<std::string> tokens;  // tokenizer.ggml.tokens
+  std::vector<int32_t> token_type;  // tokenizer.ggml.token_type; empty: all normal
+  std::vector<std::string> merges;  // tokenizer.ggml.merges, "a b"
+  absl::optional<int64_t> bos_token_id, eos_token_id, eot_token_id, unknown_token_id, padding_token_id;
+  absl::optional<bool> add_bos_token, add_eos_token, add_space_prefix;
+  std::string chat_template;  // tokenizer.chat_template
+};
+
+absl::StatusOr<BpeSpec> TokenizerSpecFromGguf(const GgufTokenizerMetadata& metadata);
+
+}  // namespace lorikeet::text
+
+#endif  // LORIKEET_APPS_TEXT_GGUF_SPEC_H_
