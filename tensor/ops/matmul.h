@@ -19,7 +19,7 @@ namespace lorikeet::tensor {
 // op(a)*op(b), where op transposes if asked. The result has a's dtype.
 Tensor MatMul(const Tensor& a, const Tensor& b, bool transpose_a = false, bool transpose_b = false);
 
-// y = alpha * op(a)*op(b) + beta * y, in place. beta = 0 overwrites. y must not share memory with a or b.
+// y = alpha * op(a)*op(b) + beta * y, in place. beta = 0 overwrites. y must not overlap a or b.
 void MatMulInto(Tensor& y, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, float alpha = 1,
                 float beta = 0);
 

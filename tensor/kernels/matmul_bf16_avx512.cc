@@ -1,0 +1,164 @@
+// The one file compiled for AVX512_BF16. Everything in it has internal linkage but its entry points, so that no
+// instruction of that set reaches a program by way of an inline function.
+#include <immintrin.h>
+
+#include <cstdint>
+#include <cstring>
+
+#include "tensor/kernels/matmul_tile.h"
+
+namespace lorikeet::internal {
+namespace {
+
+template <int... I>
+struct Indices {};
+template <int N, int... I>
+struct Range : Range<N - 1, N - 1, I...> {};
+template <int... I>
+struct Range<0, I...> {
+  using type = Indices<I...>;
+};
+
+template <int I>
+struct Index {
+  static constexpr int value = I;
+};
+
+// f(Index<0>), f(Index<1>), ...: sums stay in registers only if every subscript is a constant.
+template <typename F, int... I>
+[[gnu::always_inline]] inline void UnrollImpl(F&& f, Indices<I...>) {
+  (f(Index<I>{}), ...);
+}
+template <int N, typename F>
+[[gnu::always_inline]] inline void Unroll(F&& f) {
+  UnrollImpl(f, typename Range<N>::type{});
+}
+
+inline __m512bh Pairs(__m512i v) { return reinterpret_cast<__m512bh>(v); }
+
+inline __m512i BroadcastPair(const char* p) {
+  int32_t pair;
+  std::memcpy(&pair, p, sizeof pair);
+  return _mm512_set1_epi32(pair);
+}
+
+// Nearest even. vcvtneps2bf16 would flush denormals.
+inline __m256i RoundToBF16(__m512 x) {
+  const __m512i u = _mm512_castps_si512(x), high = _mm512_srli_epi32(u, 16);
+  const __m512i odd = _mm512_and_si512(high, _mm512_set1_epi32(1));
+  const __m512i rounded = _mm512_srli_epi32(_mm512_add_epi32(_mm512_add_epi32(u, _mm512_set1_epi32(0x7fff)), odd), 16);
+  const __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+  return _mm512_cvtepi32_epi16(_mm512_mask_or_epi32(rounded, nan, high, _mm512_set1_epi32(0x40)));
+}
+inline __m512 WidenBF16(__m256i b) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(b), 16)); }
+
+inline void Finish(const Strip& s, __m512 sum, int64_t row, int64_t column) {
+  const int64_t left = s.columns - column;
+  const __mmask16 mask = left >= 16 ? static_cast<__mmask16>(0xffff) : static_cast<__mmask16>((1u << left) - 1);
+  __m512 v = _mm512_mul_ps(sum, _mm512_set1_ps(s.alpha));
+  const __m512 beta = _mm512_set1_ps(s.beta);
+  if (s.y_bf16) {
+    uint16_t* y = static_cast<uint16_t*>(s.y) + row * s.y_row + column;
+    if (s.beta != 0) v = _mm512_fmadd_ps(beta, WidenBF16(_mm256_maskz_loadu_epi16(mask, y)), v);
+    _mm256_mask_storeu_epi16(y, mask, RoundToBF16(v));
+  } else {
+    float* y = static_cast<float*>(s.y) + row * s.y_row + column;
+    if (s.beta != 0) v = _mm512_fmadd_ps(beta, _mm512_maskz_loadu_ps(mask, y), v);
+    _mm512_mask_storeu_ps(y, mask, v);
+  }
+}
+
+// R rows by 16*V columns, in R*V registers.
+template <int R, int V>
+void Tile(const Strip& s, int64_t row) {
+  __m512 sum[R][V];
+  const float* start = static_cast<const float*>(s.start) + row * 16 * V;
+  Unroll<R>([&](auto r) {
+    Unroll<V>([&](auto v) {
+      constexpr int i = decltype(r)::value, j = decltype(v)::value;
+      sum[i][j] = s.start == nullptr ? _mm512_setzero_ps() : _mm512_loadu_ps(start + (i * V + j) * 16);
+    });
+  });
+  const char* a = s.a + row * s.a_row;
+  const int64_t a_row = s.a_row, a_step = s.a_step;
+  const uint32_t* panel = static_cast<const uint32_t*>(s.panel);
+  for (int64_t step = 0; step < s.steps; ++step, a += a_step, panel += 16 * V) {
+    __m512i b[V];
+    Unroll<V>([&](auto v) { b[decltype(v)::value] = _mm512_load_si512(panel + 16 * decltype(v)::value); });
+    Unroll<R>([&](auto r) {
+      constexpr int i = decltype(r)::value;
+      const __m512i pair = BroadcastPair(a + i * a_row);
+      Unroll<V>([&](auto v) {
+        constexpr int j = decltype(v)::value;
+        sum[i][j] = _mm512_dpbf16_ps(sum[i][j], Pairs(pair), Pairs(b[j]));
+      });
+    });
+  }
+  float* stop = static_cast<float*>(s.stop) + row * 16 * V;
+  Unroll<R>([&](auto r) {
+    Unroll<V>([&](auto v) {
+      constexpr int i = decltype(r)::value, j = decltype(v)::value;
+      if (s.stop != nullptr) {
+        _mm512_storeu_ps(stop + (i * V + j) * 16, sum[i][j]);
+      } else {
+        Finish(s, sum[i][j], row + i, j * 16);
+      }
+    });
+  });
+}
+
+using TileFunction = void (*)(const Strip&, int64_t);
+
+// [V - 1][R - 1]. 6x64, 8x48, 8x32 and 8x16 all reach the peak; more than 8 rows of one stride would evict each other.
+constexpr TileFunction kTiles[4][8] = {
+    {Tile<1, 1>, Tile<2, 1>, Tile<3, 1>, Tile<4, 1>, Tile<5, 1>, Tile<6, 1>, Tile<7, 1>, Tile<8, 1>},
+    {Tile<1, 2>, Tile<2, 2>, Tile<3, 2>, Tile<4, 2>, Tile<5, 2>, Tile<6, 2>, Tile<7, 2>, Tile<8, 2>},
+    {Tile<1, 3>, Tile<2, 3>, Tile<3, 3>, Tile<4, 3>, Tile<5, 3>, Tile<6, 3>, Tile<7, 3>, Tile<8, 3>},
+    {Tile<1, 4>, Tile<2, 4>, Tile<3, 4>, Tile<4, 4>, Tile<5, 4>, Tile<6, 4>, nullptr, nullptr},
+};
+
+// Four independent sums: one would wait for the dot instruction's latency.
+inline float Dot(const uint16_t* x, const uint16_t* w, int64_t k) {
+  __m512 sum[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
+  int64_t i = 0;
+  for (; i + 128 <= k; i += 128) {
+    _mm_prefetch(reinterpret_cast<const char*>(w + i + 1024), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(w + i + 1056), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(w + i + 1088), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(w + i + 1120), _MM_HINT_T0);
+    Unroll<4>([&](auto v) {
+      constexpr int j = decltype(v)::value;
+      sum[j] = _mm512_dpbf16_ps(sum[j], Pairs(_mm512_loadu_si512(x + i + 32 * j)),
+                                Pairs(_mm512_loadu_si512(w + i + 32 * j)));
+    });
+  }
+  for (; i < k; i += 32) {
+    const __mmask32 mask = k - i >= 32 ? 0xffffffffu : (1u << (k - i)) - 1;
+    sum[0] = _mm512_dpbf16_ps(sum[0], Pairs(_mm512_maskz_loadu_epi16(mask, x + i)),
+                              Pairs(_mm512_maskz_loadu_epi16(mask, w + i)));
+  }
+  return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(sum[0], sum[1]), _mm512_add_ps(sum[2], sum[3])));
+}
+
+}  // namespace
+
+void StripBF16(const Strip& s) {
+  const int64_t v = s.width / 16, most = v == 4 ? 6 : 8;
+  for (int64_t row = 0; row < s.rows;) {
+    const int64_t rows = TileRows(s.rows - row, most);
+    kTiles[v - 1][rows - 1](s, row);
+    row += rows;
+  }
+}
+
+void DotRowsBF16(const DotRows& d) {
+  const uint16_t* x = static_cast<const uint16_t*>(d.x);
+  const uint16_t* w = static_cast<const uint16_t*>(d.w);
+  for (int64_t i = 0; i < d.rows; ++i) {
+    for (int64_t m = 0; m < d.m_count; ++m) {
+      d.y[m * d.y_stride + i] = Dot(x + m * d.x_stride, w + i * d.w_stride, d.k);
+    }
+  }
+}
+
+}  // namespace lorikeet::internal

@@ -1,0 +1,359 @@
+// Blocking, packing and tasks of the matrix products. A task is a chunk of rows of y by one panel of 64 columns; it
+// packs its panel (or finds it packed), then runs strips over it, block of k by block of k.
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "tensor/kernels/dispatch.h"
+#include "tensor/kernels/matmul.h"
+#include "tensor/kernels/matmul_operand.h"
+#include "tensor/kernels/matmul_tile.h"
+#include "tensor/kernels/parallel.h"
+#include "tensor/kernels/scratch.h"
+
+namespace lorikeet {
+namespace {
+
+using internal::Format;
+using internal::Operand;
+using internal::PackPanel;
+using internal::PanelWidth;
+using internal::Strip;
+
+// A block of k is what lets one panel stay in a level-2 cache of 1 MB.
+Format FormatFor(DType a, DType b, int64_t k) {
+  if (a == DType::kF64) return {.dtype = DType::kF64, .element = 8, .k_block = 1024};
+  if (a == DType::kBF16 && b == DType::kBF16 && internal::HaveBF16Dot()) {
+    return {.dtype = DType::kBF16, .element = 2, .pair = 2, .k_block = k > 4096 ? 2048 : 4096};
+  }
+  return {.dtype = DType::kF32, .element = 4, .k_block = 2048};
+}
+
+int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// y = alpha * sums + beta * y for the dtypes and strides that strips do not write themselves.
+template <typename Sum>
+void FinishRows(const Sum* sums, int64_t width, View y, int64_t row0, int64_t rows, int64_t column0, int64_t columns,
+                float alpha, float beta) {
+  DispatchFloat(y.dtype, [&]<typename T>() {
+    for (int64_t i = 0; i < rows; ++i) {
+      T* out = y.ptr<T>() + (row0 + i) * y.strides[0] + column0 * y.strides[1];
+      for (int64_t j = 0; j < columns; ++j, out += y.strides[1]) {
+        Sum v = alpha * sums[i * width + j];
+        if (beta != 0) v = std::fma(static_cast<Sum>(beta), static_cast<Sum>(*out), v);
+        if constexpr (sizeof(T) == 2) {
+          *out = T(static_cast<float>(v));
+        } else {
+          *out = static_cast<T>(v);
+        }
+      }
+    }
+  });
+}
+
+class Product {
+ public:
+  Product(const Operand& a, const Operand& b, const View& y, float alpha, float beta)
+      : a_(a), b_(b), y_(y), alpha_(alpha), beta_(beta), m_(a.n), n_(b.n), k_(a.k) {
+    format_ = FormatFor(a.dtype, b.source != nullptr ? a.dtype : b.dtype, k_);
+    panels_ = CeilDiv(n_, kPanelColumns);
+    // Rows are read where they are if steps lie side by side in them (f64: wherever they lie).
+    direct_a_ = a.dtype == format_.dtype && ((a.stride_k == 1 && k_ % format_.pair == 0) || a.dtype == DType::kF64);
+    local_a_ = !direct_a_ && panels_ == 1;
+    direct_y_ = y.strides[1] == 1 && format_.dtype != DType::kF64 &&
+                (y.dtype == DType::kF32 || (y.dtype == DType::kBF16 && format_.dtype == DType::kBF16));
+    ChooseChunks();
+  }
+
+  void Run() {
+    if (direct_a_ || local_a_) return RunRows(0, m_);
+    // The rows packed at a time, for all panels to read: at most about 32 MB.
+    const int64_t row_bytes = format_.Steps(k_) * format_.cell();
+    const int64_t most = std::max<int64_t>(1024, (int64_t{32} << 20) / std::max<int64_t>(1, row_bytes)) / 64 * 64;
+    for (int64_t row = 0; row < m_; row += most) RunRows(row, std::min(row + most, m_));
+  }
+
+ private:
+  // Weighs idle threads at the end against packing a panel more than once, which costs about as much as 5 rows.
+  void ChooseChunks() {
+    const int64_t threads = NumThreads();
+    const double pack = 5.2 / static_cast<double>(std::max<int64_t>(1, m_));
+    double best = 0;
+    int64_t chunks = 1;
+    for (int64_t c = 1; c <= std::min<int64_t>(64, CeilDiv(m_, 64)); ++c) {
+      const int64_t tasks = panels_ * c;
+      const double busy = static_cast<double>(CeilDiv(tasks, threads) * threads) / static_cast<double>(tasks);
+      const bool shared = c > kMaxRepacks;
+      const double packing = shared ? 1.5 * pack + 0.02 : pack * static_cast<double>(c);
+      const double cost = busy * (1 + packing) + 0.05 * static_cast<double>(threads) / static_cast<double>(tasks);
+      if (c == 1 || cost < best) {
+        best = cost;
+        chunks = c;
+      }
+    }
+    shared_b_ = chunks > kMaxRepacks;
+    const int64_t unit = direct_a_ ? 12 : kPanelColumns;
+    chunk_ = CeilDiv(CeilDiv(m_, chunks), unit) * unit;
+    if (k_ > format_.k_block) chunk_ = std::min<int64_t>(chunk_, 1920);  // sums between blocks stay near
+    if (local_a_) chunk_ = kPanelColumns;
+  }
+
+  // Where panel p of an operand packed as a whole begins.
+  char* PanelAt(void* packed, int64_t p) const {
+    return static_cast<char*>(packed) + p * kPanelColumns * format_.Steps(k_) * format_.cell();
+  }
+  void* PackWhole(const Operand& x, int64_t begin, int64_t end, ScratchSlot slot) const {
+    const int64_t panels = CeilDiv(end - begin, kPanelColumns), pieces = CeilDiv(k_, kPackPiece);
+    void* packed =
+        ThreadScratch(slot, static_cast<size_t>(panels * kPanelColumns * format_.Steps(k_) * format_.cell()));
+    ParallelFor(panels * pieces, 1, [&](int64_t task, int64_t) {
+      const int64_t p = task / pieces, k0 = task % pieces * kPackPiece, n0 = begin + p * kPanelColumns;
+      const int64_t n = std::min(kPanelColumns, end - n0);
+      PackPanel(x, format_, n0, n, k0, std::min(kPackPiece, k_ - k0),
+                PanelAt(packed, p) + format_.Steps(k0) * PanelWidth(n) * format_.cell());
+    });
+    return packed;
+  }
+
+  void RunRows(int64_t begin, int64_t end) const {
+    void* a = direct_a_ || local_a_ ? nullptr : PackWhole(a_, begin, end, kScratchShared);
+    void* b = shared_b_ ? PackWhole(b_, 0, n_, kScratchSharedPanels) : nullptr;
+    const int64_t chunks = CeilDiv(end - begin, chunk_);
+    ParallelFor(panels_ * chunks, 1, [&](int64_t task, int64_t) {
+      const int64_t row = begin + task % chunks * chunk_;
+      Task(task / chunks, row, std::min(row + chunk_, end), begin, a, b);
+    });
+  }
+
+  // Rows [row, end) of y by one panel. packed_a starts at row `begin`.
+  void Task(int64_t panel, int64_t row, int64_t end, int64_t begin, void* packed_a, void* packed_b) const {
+    const int64_t n0 = panel * kPanelColumns, n = std::min(kPanelColumns, n_ - n0), width = PanelWidth(n);
+    const bool keeps_sums = !direct_y_ || k_ > format_.k_block;
+    const size_t sum_bytes = format_.dtype == DType::kF64 ? sizeof(double) : sizeof(float);
+    void* sums =
+        keeps_sums ? ThreadScratch(kScratchSums, static_cast<size_t>((end - row) * width) * sum_bytes) : nullptr;
+    Strip s{.width = width,
+            .columns = n,
+            .y_row = y_.strides[0],
+            .y_bf16 = y_.dtype == DType::kBF16,
+            .alpha = alpha_,
+            .beta = beta_};
+    int64_t k0 = 0;
+    do {
+      const int64_t k = std::min(format_.k_block, k_ - k0);
+      s.steps = format_.Steps(k);
+      s.start = k0 > 0 ? sums : nullptr;
+      s.stop = k0 + k < k_ || !direct_y_ ? sums : nullptr;
+      s.y = y_.ptr<char>() + (row * y_.strides[0] + n0) * static_cast<int64_t>(SizeOf(y_.dtype));
+      if (packed_b != nullptr) {
+        s.panel = PanelAt(packed_b, panel) + format_.Steps(k0) * width * format_.cell();
+      } else {
+        void* own = ThreadScratch(kScratchPanel, static_cast<size_t>(s.steps * width * format_.cell()));
+        PackPanel(b_, format_, n0, n, k0, k, own);
+        s.panel = own;
+      }
+      RunStrips(s, row, end, begin, k0, k, packed_a);
+      k0 += k;
+    } while (k0 < k_);
+    if (direct_y_) return;
+    if (format_.dtype == DType::kF64) {
+      FinishRows(static_cast<double*>(sums), width, y_, row, end - row, n0, n, alpha_, beta_);
+    } else {
+      FinishRows(static_cast<float*>(sums), width, y_, row, end - row, n0, n, alpha_, beta_);
+    }
+  }
+
+  // One block of k: a single strip if rows are read in place, else one per 64 packed rows.
+  void RunStrips(Strip s, int64_t row, int64_t end, int64_t begin, int64_t k0, int64_t k, void* packed_a) const {
+    if (direct_a_) {
+      s.a = a_.at(row, k0);
+      s.a_row = a_.stride_n * format_.element;
+      s.a_step = a_.stride_k * format_.cell();
+      s.rows = end - row;
+      return RunStrip(s);
+    }
+    const int64_t sum_bytes = format_.dtype == DType::kF64 ? sizeof(double) : sizeof(float);
+    for (int64_t r = row; r < end; r += kPanelColumns) {
+      s.rows = std::min(kPanelColumns, end - r);
+      const int64_t step = PanelWidth(s.rows) * format_.cell();
+      if (packed_a != nullptr) {
+        s.a = PanelAt(packed_a, (r - begin) / kPanelColumns) + format_.Steps(k0) * step;
+      } else {
+        void* own = ThreadScratch(kScratchShared, static_cast<size_t>(s.steps * step));
+        PackPanel(a_, format_, r, s.rows, k0, k, own);
+        s.a = static_cast<const char*>(own);
+      }
+      s.a_row = format_.cell();
+      s.a_step = step;
+      RunStrip(s);
+      const int64_t sums_done = s.rows * s.width * sum_bytes;
+      if (s.start != nullptr) s.start = static_cast<const char*>(s.start) + sums_done;
+      if (s.stop != nullptr) s.stop = static_cast<char*>(s.stop) + sums_done;
+      s.y = static_cast<char*>(s.y) + s.rows * s.y_row * static_cast<int64_t>(SizeOf(y_.dtype));
+    }
+  }
+
+  void RunStrip(const Strip& s) const {
+    switch (format_.dtype) {
+      case DType::kF64:
+        return internal::StripF64(s);
+      case DType::kBF16:
+        return internal::StripBF16(s);
+      default:
+        return internal::StripF32(s);
+    }
+  }
+
+  static constexpr int64_t kMaxRepacks = 4;
+  static constexpr int64_t kPackPiece = 512;  // of k, a task of packing
+
+  Operand a_, b_;
+  View y_;
+  float alpha_, beta_;
+  int64_t m_, n_, k_, panels_ = 0, chunk_ = 0;
+  Format format_;
+  bool direct_a_ = false, local_a_ = false, shared_b_ = false, direct_y_ = false;
+};
+
+// Products of a few rows with a weight whose rows are contiguous: each weight is read once, from where it lies.
+class RowsProduct {
+ public:
+  RowsProduct(const Operand& a, const Operand& b, const View& y, float alpha, float beta)
+      : a_(a), b_(b), y_(y), alpha_(alpha), beta_(beta), dtype_(b.source != nullptr ? a.dtype : b.dtype) {}
+
+  static bool Fits(const Operand& a, const Operand& b) {
+    if (a.n > kDotRows || a.k == 0 || a.stride_k != 1) return false;
+    if (b.source != nullptr) return b.transposed;
+    if (b.stride_k != 1) return false;
+    return (a.dtype == DType::kF32 && (b.dtype == DType::kF32 || b.dtype == DType::kBF16)) ||
+           (a.dtype == DType::kBF16 && b.dtype == DType::kBF16);
+  }
+
+  void Run() {
+    if (a_.dtype == DType::kBF16 && !internal::HaveBF16Dot() &&
+        (b_.source == nullptr || b_.source->dot_rows == nullptr))
+      WidenRows();
+    // About 64 K weights a task.
+    const int64_t grain = std::max<int64_t>(1, (int64_t{1} << 16) / a_.k / kPanelColumns) * kPanelColumns;
+    ParallelFor(b_.n, grain, [&](int64_t begin, int64_t end) { Rows(begin, end); });
+  }
+
+ private:
+  void WidenRows() {
+    float* x = static_cast<float*>(ThreadScratch(kScratchShared, static_cast<size_t>(a_.n * a_.k) * sizeof(float)));
+    for (int64_t i = 0; i < a_.n; ++i) {
+      const bf16* row = reinterpret_cast<const bf16*>(a_.at(i, 0));
+      for (int64_t j = 0; j < a_.k; ++j) x[i * a_.k + j] = row[j];
+    }
+    a_.data = reinterpret_cast<const char*>(x);
+    a_.dtype = DType::kF32;
+    a_.stride_n = a_.k;
+  }
+
+  void Rows(int64_t begin, int64_t end) const {
+    const int64_t rows = end - begin;
+    float* sums = static_cast<float*>(ThreadScratch(kScratchSums, static_cast<size_t>(a_.n * rows) * sizeof(float)));
+    if (b_.source == nullptr) {
+      Dot({.x = a_.data,
+           .w = b_.at(begin, 0),
+           .x_stride = a_.stride_n,
+           .w_stride = b_.stride_n,
+           .m_count = a_.n,
+           .rows = rows,
+           .k = a_.k,
+           .y = sums,
+           .y_stride = rows});
+    } else if (b_.source->dot_rows != nullptr) {
+      b_.source->dot_rows(b_.source->context, begin, rows, a_.dtype, a_.data, a_.n, a_.stride_n, sums, rows);
+    } else {
+      for (int64_t row = 0; row < rows; row += kPanelColumns) {
+        Decoded(begin + row, std::min(kPanelColumns, rows - row), sums + row, rows);
+      }
+    }
+    FinishRows(sums, rows, y_, 0, a_.n, begin, rows, alpha_, beta_);
+  }
+
+  // 64 rows at most, through a block of decoded weights.
+  void Decoded(int64_t row0, int64_t rows, float* sums, int64_t stride) const {
+    const int64_t element = static_cast<int64_t>(SizeOf(dtype_));
+    void* w = ThreadScratch(kScratchPanel, static_cast<size_t>(kPanelColumns * kDecodePiece * element));
+    float partial[kDotRows * kPanelColumns];
+    for (int64_t k0 = 0; k0 < a_.k; k0 += kDecodePiece) {
+      const int64_t k = std::min(kDecodePiece, a_.k - k0);
+      b_.source->decode(b_.source->context, row0, rows, k0, k, dtype_, w, kDecodePiece);
+      Dot({.x = a_.at(0, k0),
+           .w = w,
+           .x_stride = a_.stride_n,
+           .w_stride = kDecodePiece,
+           .m_count = a_.n,
+           .rows = rows,
+           .k = k,
+           .y = partial,
+           .y_stride = kPanelColumns});
+      for (int64_t m = 0; m < a_.n; ++m) {
+        for (int64_t i = 0; i < rows; ++i) {
+          const float p = partial[m * kPanelColumns + i];
+          sums[m * stride + i] = k0 == 0 ? p : sums[m * stride + i] + p;
+        }
+      }
+    }
+  }
+
+  void Dot(const internal::DotRows& d) const {
+    if (a_.dtype == DType::kBF16) return internal::DotRowsBF16(d);
+    if (dtype_ == DType::kBF16) return internal::DotRowsF32BF16(d);
+    internal::DotRowsF32(d);
+  }
+
+  static constexpr int64_t kDecodePiece = 1024;
+
+  Operand a_, b_;
+  View y_;
+  float alpha_, beta_;
+  DType dtype_;  // of the weights as they are multiplied
+};
+
+void Multiply(Operand a, Operand b, View y, float alpha, float beta) {
+  if (a.n == 0 || b.n == 0) return;
+  // y^T = b^T * a^T, where that makes y's rows contiguous, or a single row out of a single column.
+  if (b.source == nullptr && y.strides[0] == 1 && (y.strides[1] != 1 || b.n == 1)) {
+    std::swap(a, b);
+    std::swap(y.dims[0], y.dims[1]);
+    std::swap(y.strides[0], y.strides[1]);
+  }
+  for (Operand* x : {&a, &b}) {  // a dimension of size 1 has whatever stride suits
+    if (x->k == 1) x->stride_k = 1;
+    if (x->n == 1 && x->stride_k != 1) x->stride_n = 1;
+  }
+  if (y.dims[1] == 1) y.strides[1] = 1;
+  if (RowsProduct::Fits(a, b)) return RowsProduct(a, b, y, alpha, beta).Run();
+  Product(a, b, y, alpha, beta).Run();
+}
+
+Operand RowsOf(const View& v) {
+  return {.data = v.ptr<const char>(),
+          .dtype = v.dtype,
+          .n = v.dims[0],
+          .k = v.dims[1],
+          .stride_n = v.strides[0],
+          .stride_k = v.strides[1]};
+}
+
+void MatMul(View a, View b, View y, float alpha, float beta, LaunchContext) {
+  std::swap(b.dims[0], b.dims[1]);
+  std::swap(b.strides[0], b.strides[1]);
+  Multiply(RowsOf(a), RowsOf(b), y, alpha, beta);
+}
+
+void MatMulPanels(View x, const PanelSource& w, bool transpose_w, View y, float alpha, float beta, LaunchContext) {
+  Operand b{.dtype = x.dtype, .n = transpose_w ? w.rows : w.cols, .k = transpose_w ? w.cols : w.rows};
+  b.source = &w;
+  b.transposed = transpose_w;
+  Multiply(RowsOf(x), b, y, alpha, beta);
+}
+
+}  // namespace
+
+const MatMulKernels kCpuMatMul = {.matmul = MatMul, .matmul_panels = MatMulPanels};
+
+}  // namespace lorikeet

@@ -1,0 +1,61 @@
+// The inner loops of the matrix products: a strip of rows of y times one panel of at most 64 columns.
+//
+// A panel holds one operand in the order in which the loop reads it: [steps][width], width a multiple of 16. A step is
+// one k (f32, f64) or a pair of neighbouring k (bf16: two bf16 in 32 bits). The other operand is read by broadcasts,
+// from its rows or from a panel of its own: the strides say which.
+// Included by files with their own instruction sets: nothing here may become code that they share.
+#ifndef LORIKEET_TENSOR_KERNELS_MATMUL_TILE_H_
+#define LORIKEET_TENSOR_KERNELS_MATMUL_TILE_H_
+
+#include <cstdint>
+
+namespace lorikeet::internal {
+
+struct Strip {
+  const char* a = nullptr;      // row 0, step 0
+  int64_t a_row = 0;            // bytes from one row to the next
+  int64_t a_step = 0;           // bytes from one step to the next
+  int64_t rows = 0;             // any number
+  const void* panel = nullptr;  // aligned to 64 bytes
+  int64_t width = 0;            // columns of the panel: 16, 32, 48 or 64
+  int64_t columns = 0;          // those that exist: width - 15 .. width
+  int64_t steps = 0;
+  // Sums [rows][width], float (double for f64): where they start (null: at zero) and where they are left. If stop is
+  // null, the strip is finished instead: y = alpha * sum + beta * y.
+  const void* start = nullptr;
+  void* stop = nullptr;
+  void* y = nullptr;
+  int64_t y_row = 0;    // elements from one row of y to the next; columns are contiguous
+  bool y_bf16 = false;  // else y is f32. StripF32 takes only f32, StripF64 never finishes
+  float alpha = 1, beta = 0;
+};
+
+void StripF32(const Strip& s);   // any instruction set that Highway knows
+void StripF64(const Strip& s);   // plain C++
+void StripBF16(const Strip& s);  // AVX512_BF16
+
+// y[m * y_stride + i] = sum_k x[m * x_stride + k] * w[i * w_stride + k], m < m_count (1..4), i < rows.
+struct DotRows {
+  const void* x = nullptr;
+  const void* w = nullptr;
+  int64_t x_stride = 0, w_stride = 0, m_count = 0, rows = 0, k = 0;
+  float* y = nullptr;
+  int64_t y_stride = 0;
+};
+void DotRowsF32(const DotRows& d);      // x and w are f32
+void DotRowsF32BF16(const DotRows& d);  // x is f32, w bf16
+void DotRowsBF16(const DotRows& d);     // AVX512_BF16: both are bf16
+
+// Whether this processor has AVX512_BF16, and Highway has not been told to leave AVX-512 alone.
+bool HaveBF16Dot();
+
+// How many rows the next tile of a strip takes: as many as the registers allow, the last two about equal. Static: each
+// file has its own, compiled for its own instruction set.
+static constexpr int64_t TileRows(int64_t left, int64_t most) {
+  if (left <= most) return left;
+  return left < 2 * most ? (left + 1) / 2 : most;
+}
+
+}  // namespace lorikeet::internal
+
+#endif  // LORIKEET_TENSOR_KERNELS_MATMUL_TILE_H_
