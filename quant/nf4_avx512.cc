@@ -1,0 +1,211 @@
+#include "quant/nf4_avx512.h"
+
+#include <immintrin.h>
+
+namespace lorikeet::internal {
+namespace {
+
+constexpr int64_t kPrefetchBytes = 2048;  // ahead of the stream of codes
+
+// Block sizes are powers of two: indices by shifting.
+struct Scales {
+  explicit Scales(const Nf4View& w)
+      : w(w), shift(__builtin_ctz(static_cast<unsigned>(w.block))), scale_shift(__builtin_ctz(w.scale_block)) {}
+  int64_t BlockOf(int64_t element) const { return element >> shift; }
+  float operator[](int64_t b) const {
+    if (w.scales_f32 != nullptr) return w.scales_f32[b];
+    return w.scale_map[w.scales_u8[b]] * w.scale_scales[b >> scale_shift] + w.scale_mean;
+  }
+  const Nf4View& w;
+  int shift, scale_shift;
+};
+
+// round_bf16(code * scale) for the 16 codes: to nearest even, in integers, since vcvtneps2bf16 would flush denormals.
+inline __m256i BF16Table(__m512 codes, float scale) {
+  const __m512i u = _mm512_castps_si512(_mm512_mul_ps(codes, _mm512_set1_ps(scale)));
+  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(1));
+  const __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(u, _mm512_set1_epi32(0x7fff)), odd);
+  return _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16));
+}
+
+// vpermw looks at five bits of an index: entries 0..15 serve indices with bit 4 clear, 16..31 those with it set.
+inline __m512i Join(__m256i low, __m256i high) { return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1); }
+
+// r[i][j] <-> r[j][i], 32-bit elements: pairs, quads, then 128-bit lanes.
+inline void Transpose16x16(__m512i r[16]) {
+  __m512i t[16];
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+    t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+  }
+  for (int i = 0; i < 16; i += 4) {
+    r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+    r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+    r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+    r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+  }
+  for (int i = 0; i < 4; ++i) {
+    t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
+    t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
+    t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
+    t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
+  }
+  for (int i = 0; i < 4; ++i) {
+    r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
+    r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
+    r[i + 4] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88);
+    r[i + 12] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0xdd);
+  }
+}
+
+// y = x*W^T: a byte is a pair along the reduction. 16 rows of W at a time: 32 weights of each become 16 pairs, and the
+// 16 x 16 pairs are transposed.
+void PackRows(const Nf4View& w, int64_t cols, int64_t k0, int64_t k_count, int64_t n0, uint16_t* dst) {
+  const Scales scales(w);
+  const __m512 codes = _mm512_loadu_ps(w.code_map);
+  // Each byte becomes both words of its pair; the even element is the high half of the byte.
+  const __m512i even = _mm512_set1_epi32(4);
+  for (int64_t group = 0; group < 64; group += 16) {
+    __m512i table[16], v[16];
+    int64_t last[16];
+    for (int64_t& b : last) b = -1;
+    for (int64_t k = 0; k < k_count; k += 32) {
+      for (int r = 0; r < 16; ++r) {
+        const int64_t e = (n0 + group + r) * cols + k0 + k, b = scales.BlockOf(e);
+        if (b != last[r]) {
+          const __m256i t = BF16Table(codes, scales[b]);
+          table[r] = Join(t, t);
+          last[r] = b;
+        }
+        const __m512i bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(w.codes + e / 2)));
+        const __m512i index = _mm512_srlv_epi16(_mm512_or_si512(bytes, _mm512_slli_epi32(bytes, 16)), even);
+        v[r] = _mm512_permutexvar_epi16(index, table[r]);
+      }
+      Transpose16x16(v);
+      for (int i = 0; i < 16; ++i) _mm512_store_si512(dst + (k / 2 + i) * 128 + 2 * group, v[i]);
+    }
+  }
+}
+
+// dx = dy*W: the two words of a pair come from two rows of W. Their tables are the two halves of one, so that a single
+// lookup yields 16 finished pairs.
+void PackColumns(const Nf4View& w, int64_t cols, int64_t k0, int64_t k_count, int64_t n0, uint16_t* dst) {
+  const Scales scales(w);
+  const __m512 codes = _mm512_loadu_ps(w.code_map);
+  // Column n of the pair vector: byte n / 2 of the first row into the lower word, of the second row (16 bytes on) into
+  // the upper one; the high half of the byte for even n.
+  const __m512i lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+  const __m512i byte = _mm512_srli_epi32(lane, 1);
+  const __m512i spread = _mm512_or_si512(byte, _mm512_slli_epi32(_mm512_add_epi32(byte, _mm512_set1_epi32(16)), 16));
+  const __m512i shift = _mm512_set1_epi64(0x00040004);  // even columns by 4, odd ones by 0
+  for (int64_t k = 0; k < k_count; k += 2) {
+    const int64_t e0 = (k0 + k) * cols + n0, e1 = e0 + cols;
+    __m512i table = _mm512_setzero_si512();
+    int64_t last0 = -1, last1 = -1;
+    for (int64_t n = 0; n < 64; n += 32) {
+      const int64_t b0 = scales.BlockOf(e0 + n), b1 = scales.BlockOf(e1 + n);
+      if (b0 != last0 || b1 != last1) table = Join(BF16Table(codes, scales[b0]), BF16Table(codes, scales[b1]));
+      last0 = b0;
+      last1 = b1;
+      const __m128i row0 = _mm_loadu_si128(reinterpret_cast<const __m128i*>(w.codes + (e0 + n) / 2));
+      const __m128i row1 = _mm_loadu_si128(reinterpret_cast<const __m128i*>(w.codes + (e1 + n) / 2));
+      const __m512i both = _mm512_castsi256_si512(_mm256_set_m128i(row1, row0));
+      for (int64_t half = 0; half < 2; ++half) {
+        const __m512i from = _mm512_add_epi8(spread, _mm512_set1_epi32(static_cast<int>(half * 0x00080008)));
+        __m512i index = _mm512_srlv_epi16(_mm512_maskz_permutexvar_epi8(0x5555555555555555, from, both), shift);
+        // (index & 0x000f000f) | 0x00100000
+        index = _mm512_ternarylogic_epi32(index, _mm512_set1_epi32(0x000f000f), _mm512_set1_epi32(0x00100000), 0xea);
+        _mm512_store_si512(dst + (k / 2) * 128 + 2 * (n + 16 * half), _mm512_permutexvar_epi16(index, table));
+      }
+    }
+  }
+}
+
+// A word holds four codes: shifted by 4 * t its lowest bits are those of element t ^ 1 of the four.
+template <int M>
+void DotF32(const Nf4View& w, int64_t cols, int64_t row0, int64_t rows, const float* x, float* y, int64_t y_stride) {
+  const Scales scales(w);
+  const __m512 codes = _mm512_loadu_ps(w.code_map);
+  for (int64_t i = 0; i < rows; ++i) {
+    const int64_t e = (row0 + i) * cols;
+    __m512 sum[M][4];
+    for (auto& s : sum)
+      for (__m512& lane : s) lane = _mm512_setzero_ps();
+    for (int64_t k = 0; k < cols; k += 64) {
+      const __m512 table = _mm512_mul_ps(codes, _mm512_set1_ps(scales[scales.BlockOf(e + k)]));
+      const uint8_t* at = w.codes + (e + k) / 2;
+      _mm_prefetch(reinterpret_cast<const char*>(at + kPrefetchBytes), _MM_HINT_T0);
+      const __m512i words = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)));
+      for (int t = 0; t < 4; ++t) {
+        const __m512 weights = _mm512_permutexvar_ps(_mm512_srli_epi32(words, 4 * t), table);
+        for (int m = 0; m < M; ++m) {
+          sum[m][t] = _mm512_fmadd_ps(weights, _mm512_loadu_ps(x + m * cols + k + 16 * (t ^ 1)), sum[m][t]);
+        }
+      }
+    }
+    for (int m = 0; m < M; ++m) {
+      const __m512 s = _mm512_add_ps(_mm512_add_ps(sum[m][0], sum[m][1]), _mm512_add_ps(sum[m][2], sum[m][3]));
+      y[m * y_stride + i] = _mm512_reduce_add_ps(s);
+    }
+  }
+}
+
+// 128 weights a step: words 0..15 belong to one block, 16..31 to the next, whose table is the upper half.
+template <int M>
+void DotBF16(const Nf4View& w, int64_t cols, int64_t row0, int64_t rows, const uint16_t* x, float* y,
+             int64_t y_stride) {
+  const Scales scales(w);
+  const __m512 codes = _mm512_loadu_ps(w.code_map);
+  const __m512i mask = _mm512_set1_epi32(0x000f000f);
+  const __m512i upper = Join(_mm256_setzero_si256(), _mm256_set1_epi16(16));
+  const int64_t stride = (cols + 127) / 128 * 128;
+  for (int64_t i = 0; i < rows; ++i) {
+    const int64_t e = (row0 + i) * cols;
+    __m512 sum[M][4];
+    for (auto& s : sum)
+      for (__m512& lane : s) lane = _mm512_setzero_ps();
+    for (int64_t k = 0; k < cols; k += 128) {
+      const bool whole = k + 128 <= cols;
+      const uint8_t* at = w.codes + (e + k) / 2;
+      _mm_prefetch(reinterpret_cast<const char*>(at + kPrefetchBytes), _MM_HINT_T0);
+      const __m256i first = BF16Table(codes, scales[scales.BlockOf(e + k)]);
+      const __m256i second = whole ? BF16Table(codes, scales[scales.BlockOf(e + k + 64)]) : _mm256_setzero_si256();
+      const __m512i table = Join(first, second);
+      const __m512i words = _mm512_maskz_loadu_epi16(whole ? 0xffffffffu : 0xffffu, at);
+      for (int t = 0; t < 4; ++t) {
+        // (words >> 4t & 15) | 16 in the upper half
+        const __m512i index = _mm512_ternarylogic_epi32(_mm512_srli_epi16(words, 4 * t), mask, upper, 0xea);
+        const __m512bh weights = (__m512bh)_mm512_permutexvar_epi16(index, table);
+        for (int m = 0; m < M; ++m) {
+          const __m512i values = _mm512_loadu_si512(x + m * stride + k + 32 * (t ^ 1));
+          sum[m][t] = _mm512_dpbf16_ps(sum[m][t], weights, (__m512bh)values);
+        }
+      }
+    }
+    for (int m = 0; m < M; ++m) {
+      const __m512 s = _mm512_add_ps(_mm512_add_ps(sum[m][0], sum[m][1]), _mm512_add_ps(sum[m][2], sum[m][3]));
+      y[m * y_stride + i] = _mm512_reduce_add_ps(s);
+    }
+  }
+}
+
+}  // namespace
+
+void Nf4PackAvx512(const Nf4View& w, int64_t cols, bool transposed, int64_t k0, int64_t k_count, int64_t n0,
+                   uint16_t* dst) {
+  transposed ? PackRows(w, cols, k0, k_count, n0, dst) : PackColumns(w, cols, k0, k_count, n0, dst);
+}
+
+void Nf4DotF32Avx512(const Nf4View& w, int64_t cols, int64_t row0, int64_t rows, const float* x, int64_t m_count,
+                     float* y, int64_t y_stride) {
+  constexpr decltype(&DotF32<1>) kDot[] = {DotF32<1>, DotF32<2>, DotF32<3>, DotF32<4>};
+  kDot[m_count - 1](w, cols, row0, rows, x, y, y_stride);
+}
+
+void Nf4DotBF16Avx512(const Nf4View& w, int64_t cols, int64_t row0, int64_t rows, const uint16_t* x, int64_t m_count,
+                      float* y, int64_t y_stride) {
+  constexpr decltype(&DotBF16<1>) kDot[] = {DotBF16<1>, DotBF16<2>, DotBF16<3>, DotBF16<4>};
+  kDot[m_count - 1](w, cols, row0, rows, x, y, y_stride);
+}
+
+}  // namespace lorikeet::internal
