@@ -3,10 +3,14 @@
 #include "tensor/kernels/copy.h"
 #include "tensor/kernels/elementwise.h"
 #include "tensor/kernels/matmul.h"
+#include "tensor/kernels/norm.h"
+#include "tensor/kernels/rope.h"
 
 namespace lorikeet {
 
 const MatMulKernels kCudaMatMul = {};
+const NormKernels kCudaNorm = {};
+const RopeKernels kCudaRope = {};
 
 #ifndef LORIKEET_CUDA
 const ElementwiseKernels kCudaElementwise = {};

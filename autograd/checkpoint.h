@@ -1,0 +1,25 @@
+// Checkpoint: trade time for memory. Runs f now without recording, and once more, under a tape of its own, when
+// Backward arrives; between the two only the inputs are kept.
+//
+//   Variable y = Checkpoint([&](absl::Span<const Variable> in) { return layer(in[0]); }, {x});
+//
+// f must compute the same both times: no hidden state, dropout keys taken by value. It may read parameters (their
+// gradients are summed as usual) and constants; variables that need a gradient must come in through `inputs`. A frozen
+// input with trainable parameters inside still trains them. f lives until Backward.
+// Source: Chen et al., "Training deep nets with sublinear memory cost", 2016.
+#ifndef LORIKEET_AUTOGRAD_CHECKPOINT_H_
+#define LORIKEET_AUTOGRAD_CHECKPOINT_H_
+
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/types/span.h"
+#include "autograd/variable.h"
+
+namespace lorikeet {
+
+Variable Checkpoint(absl::AnyInvocable<Variable(absl::Span<const Variable>)> f, std::vector<Variable> inputs);
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_AUTOGRAD_CHECKPOINT_H_

@@ -1,0 +1,103 @@
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "tensor/dtype.h"
+#include "tensor/kernels/launch.h"
+#include "tensor/kernels/parallel.h"
+#include "tensor/kernels/rope.h"
+#include "tensor/kernels/rows.h"
+#include "tensor/view.h"
+
+namespace lorikeet {
+namespace {
+
+using internal::CopyRow;
+using internal::StoreRow;
+
+constexpr int64_t kGrainElements = 16 * 1024;
+
+int64_t TokenGrain(int64_t elements_per_token) {
+  return std::max<int64_t>(1, kGrainElements / std::max<int64_t>(1, elements_per_token));
+}
+
+template <typename C>
+void Table(const View& positions, const View& inv_freq, double factor, const View& cos, const View& sin) {
+  const int64_t half = inv_freq.dims[0];
+  ParallelFor(positions.dims[0], TokenGrain(half * 32), [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const C position = static_cast<C>(positions.ptr<const int32_t>()[t * positions.strides[0]]);
+      for (int64_t i = 0; i < half; ++i) {
+        const C angle = position * inv_freq.ptr<const C>()[i * inv_freq.strides[0]];
+        cos.ptr<C>()[t * cos.strides[0] + i * cos.strides[1]] = static_cast<C>(factor * std::cos(double{angle}));
+        sin.ptr<C>()[t * sin.strides[0] + i * sin.strides[1]] = static_cast<C>(factor * std::sin(double{angle}));
+      }
+    }
+  });
+}
+
+// x and y do not overlap: the caller's buffers.
+template <typename C>
+void RotateSplitHalf(const C* __restrict x, const C* __restrict cos, const C* __restrict sin, int64_t half,
+                     C* __restrict y) {
+  for (int64_t i = 0; i < half; ++i) {
+    y[i] = x[i] * cos[i] - x[i + half] * sin[i];
+    y[i + half] = x[i + half] * cos[i] + x[i] * sin[i];
+  }
+}
+
+template <typename C>
+void RotateInterleaved(const C* __restrict x, const C* __restrict cos, const C* __restrict sin, int64_t half,
+                       C* __restrict y) {
+  for (int64_t i = 0; i < half; ++i) {
+    y[2 * i] = x[2 * i] * cos[i] - x[2 * i + 1] * sin[i];
+    y[2 * i + 1] = x[2 * i + 1] * cos[i] + x[2 * i] * sin[i];
+  }
+}
+
+// A row of the table in the arithmetic's type.
+template <typename C>
+void TableRow(const View& table, int64_t token, C sign, C* out) {
+  const int64_t half = table.dims[1], offset = token * table.strides[0], stride = table.strides[1];
+  if (table.dtype == DType::kF64) {
+    for (int64_t i = 0; i < half; ++i) out[i] = sign * static_cast<C>(table.ptr<const double>()[offset + i * stride]);
+  } else {
+    for (int64_t i = 0; i < half; ++i) out[i] = sign * static_cast<C>(table.ptr<const float>()[offset + i * stride]);
+  }
+}
+
+template <typename C>
+void Rotate(const View& x, const View& cos, const View& sin, bool interleaved, bool inverse, const View& y) {
+  const int64_t heads = x.dims[1], n = x.dims[2], half = n / 2;
+  ParallelFor(x.dims[0], TokenGrain(heads * n), [&](int64_t begin, int64_t end) {
+    std::vector<C> buffer(static_cast<size_t>(3 * n));
+    C* c = buffer.data();
+    C *s = c + half, *in = s + half, *out = in + n;
+    for (int64_t t = begin; t < end; ++t) {
+      TableRow(cos, t, C(1), c);
+      TableRow(sin, t, inverse ? C(-1) : C(1), s);
+      for (int64_t h = 0; h < heads; ++h) {
+        CopyRow(x, t * x.strides[0] + h * x.strides[1], n, x.strides[2], in);
+        interleaved ? RotateInterleaved(in, c, s, half, out) : RotateSplitHalf(in, c, s, half, out);
+        StoreRow(out, y, t * y.strides[0] + h * y.strides[1], n, y.strides[2]);
+      }
+    }
+  });
+}
+
+void RopeTableEntry(View positions, View inv_freq, double factor, View cos, View sin, LaunchContext) {
+  if (inv_freq.dtype == DType::kF64) return Table<double>(positions, inv_freq, factor, cos, sin);
+  Table<float>(positions, inv_freq, factor, cos, sin);
+}
+
+void RopeEntry(View x, View cos, View sin, bool interleaved, bool inverse, View y, LaunchContext) {
+  if (x.dtype == DType::kF64) return Rotate<double>(x, cos, sin, interleaved, inverse, y);
+  Rotate<float>(x, cos, sin, interleaved, inverse, y);
+}
+
+}  // namespace
+
+const RopeKernels kCpuRope = {.rope_table = RopeTableEntry, .rope = RopeEntry};
+
+}  // namespace lorikeet
