@@ -10,8 +10,8 @@
 // float. Sums are kept in f32 (f64 for f64 operands) over the whole of K in ascending order, then scaled, added to
 // beta * y and rounded once.
 // bf16 operands use the bf16 dot instruction (vdpbf16ps) where the processor has it: per pair of k, the odd product is
-// added first, then the even one, each rounded to nearest even, denormals taken as zero. Elsewhere bf16 is widened
-// and multiplied in f32, in ascending k.
+// added first, then the even one, each rounded to nearest even, denormals taken as zero (in a bf16 y too). Elsewhere
+// bf16 is widened and multiplied in f32, in ascending k.
 // Products of at most kDotRows rows with a weight whose rows are contiguous (generation) are computed as dot products
 // of whole rows: no packing, another order of summation.
 // Threads: work is split over tensor/kernels/parallel.h. No sum is split, so bits do not depend on the number of

@@ -42,29 +42,58 @@ inline __m512i BroadcastPair(const char* p) {
   return _mm512_set1_epi32(pair);
 }
 
-// Nearest even. vcvtneps2bf16 would flush denormals.
-inline __m256i RoundToBF16(__m512 x) {
-  const __m512i u = _mm512_castps_si512(x), high = _mm512_srli_epi32(u, 16);
-  const __m512i odd = _mm512_and_si512(high, _mm512_set1_epi32(1));
-  const __m512i rounded = _mm512_srli_epi32(_mm512_add_epi32(_mm512_add_epi32(u, _mm512_set1_epi32(0x7fff)), odd), 16);
-  const __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
-  return _mm512_cvtepi32_epi16(_mm512_mask_or_epi32(rounded, nan, high, _mm512_set1_epi32(0x40)));
-}
 inline __m512 WidenBF16(__m256i b) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(b), 16)); }
 
-inline void Finish(const Strip& s, __m512 sum, int64_t row, int64_t column) {
-  const int64_t left = s.columns - column;
-  const __mmask16 mask = left >= 16 ? static_cast<__mmask16>(0xffff) : static_cast<__mmask16>((1u << left) - 1);
+// y = alpha * sum + beta * y for 16 columns, or for those in the mask: masked stores of 16-bit elements are slow.
+template <bool kBeta>
+inline void Finish(const Strip& s, __m512 sum, uint16_t* y) {
   __m512 v = _mm512_mul_ps(sum, _mm512_set1_ps(s.alpha));
-  const __m512 beta = _mm512_set1_ps(s.beta);
-  if (s.y_bf16) {
-    uint16_t* y = static_cast<uint16_t*>(s.y) + row * s.y_row + column;
-    if (s.beta != 0) v = _mm512_fmadd_ps(beta, WidenBF16(_mm256_maskz_loadu_epi16(mask, y)), v);
-    _mm256_mask_storeu_epi16(y, mask, RoundToBF16(v));
+  const __m256i* old = reinterpret_cast<const __m256i*>(y);
+  if constexpr (kBeta) v = _mm512_fmadd_ps(_mm512_set1_ps(s.beta), WidenBF16(_mm256_loadu_si256(old)), v);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(y), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(v)));
+}
+template <bool kBeta>
+inline void Finish(const Strip& s, __m512 sum, uint16_t* y, __mmask16 mask) {
+  __m512 v = _mm512_mul_ps(sum, _mm512_set1_ps(s.alpha));
+  if constexpr (kBeta) v = _mm512_fmadd_ps(_mm512_set1_ps(s.beta), WidenBF16(_mm256_maskz_loadu_epi16(mask, y)), v);
+  _mm256_mask_storeu_epi16(y, mask, reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(v)));
+}
+template <bool kBeta>
+inline void Finish(const Strip& s, __m512 sum, float* y) {
+  __m512 v = _mm512_mul_ps(sum, _mm512_set1_ps(s.alpha));
+  if constexpr (kBeta) v = _mm512_fmadd_ps(_mm512_set1_ps(s.beta), _mm512_loadu_ps(y), v);
+  _mm512_storeu_ps(y, v);
+}
+template <bool kBeta>
+inline void Finish(const Strip& s, __m512 sum, float* y, __mmask16 mask) {
+  __m512 v = _mm512_mul_ps(sum, _mm512_set1_ps(s.alpha));
+  if constexpr (kBeta) v = _mm512_fmadd_ps(_mm512_set1_ps(s.beta), _mm512_maskz_loadu_ps(mask, y), v);
+  _mm512_mask_storeu_ps(y, mask, v);
+}
+
+// Only the last 16 columns may be fewer.
+template <bool kBeta, int R, int V, typename T>
+inline void FinishTile(const Strip& s, const __m512 (&sum)[R][V], T* y) {
+  const int64_t last = s.columns - 16 * (V - 1);
+  const __mmask16 mask = static_cast<__mmask16>((1u << last) - 1);
+  Unroll<R>([&](auto r) {
+    constexpr int i = decltype(r)::value;
+    T* row = y + i * s.y_row;
+    Unroll<V - 1>([&](auto v) { Finish<kBeta>(s, sum[i][decltype(v)::value], row + 16 * decltype(v)::value); });
+    if (last == 16) {
+      Finish<kBeta>(s, sum[i][V - 1], row + 16 * (V - 1));
+    } else {
+      Finish<kBeta>(s, sum[i][V - 1], row + 16 * (V - 1), mask);
+    }
+  });
+}
+template <int R, int V, typename T>
+inline void FinishTile(const Strip& s, const __m512 (&sum)[R][V], int64_t row) {
+  T* y = static_cast<T*>(s.y) + row * s.y_row;
+  if (s.beta != 0) {
+    FinishTile<true>(s, sum, y);
   } else {
-    float* y = static_cast<float*>(s.y) + row * s.y_row + column;
-    if (s.beta != 0) v = _mm512_fmadd_ps(beta, _mm512_maskz_loadu_ps(mask, y), v);
-    _mm512_mask_storeu_ps(y, mask, v);
+    FinishTile<false>(s, sum, y);
   }
 }
 
@@ -94,15 +123,14 @@ void Tile(const Strip& s, int64_t row) {
       });
     });
   }
+  if (s.stop == nullptr) {
+    return s.y_bf16 ? FinishTile<R, V, uint16_t>(s, sum, row) : FinishTile<R, V, float>(s, sum, row);
+  }
   float* stop = static_cast<float*>(s.stop) + row * 16 * V;
   Unroll<R>([&](auto r) {
     Unroll<V>([&](auto v) {
       constexpr int i = decltype(r)::value, j = decltype(v)::value;
-      if (s.stop != nullptr) {
-        _mm512_storeu_ps(stop + (i * V + j) * 16, sum[i][j]);
-      } else {
-        Finish(s, sum[i][j], row + i, j * 16);
-      }
+      _mm512_storeu_ps(stop + (i * V + j) * 16, sum[i][j]);
     });
   });
 }

@@ -62,7 +62,7 @@ class Product {
     local_a_ = !direct_a_ && panels_ == 1;
     direct_y_ = y.strides[1] == 1 && format_.dtype != DType::kF64 &&
                 (y.dtype == DType::kF32 || (y.dtype == DType::kBF16 && format_.dtype == DType::kBF16));
-    ChooseChunks();
+    ChooseTasks();
   }
 
   void Run() {
@@ -74,6 +74,17 @@ class Product {
   }
 
  private:
+  void ChooseTasks() {
+    if (k_ <= kShortReduction && direct_a_ && panels_ > 1) {
+      // Writing y is most of the work: whole rows, a few at a time, in the order of memory.
+      shared_b_ = true;
+      group_ = panels_;
+      chunk_ = 24;
+      return;
+    }
+    ChooseChunks();
+  }
+
   // Weighs idle threads at the end against packing a panel more than once, which costs about as much as 5 rows.
   void ChooseChunks() {
     const int64_t threads = NumThreads();
@@ -119,9 +130,11 @@ class Product {
     void* a = direct_a_ || local_a_ ? nullptr : PackWhole(a_, begin, end, kScratchShared);
     void* b = shared_b_ ? PackWhole(b_, 0, n_, kScratchSharedPanels) : nullptr;
     const int64_t chunks = CeilDiv(end - begin, chunk_);
-    ParallelFor(panels_ * chunks, 1, [&](int64_t task, int64_t) {
-      const int64_t row = begin + task % chunks * chunk_;
-      Task(task / chunks, row, std::min(row + chunk_, end), begin, a, b);
+    ParallelFor(CeilDiv(panels_, group_) * chunks, 1, [&](int64_t task, int64_t) {
+      const int64_t row = begin + task % chunks * chunk_, first = task / chunks * group_;
+      for (int64_t panel = first; panel < std::min(first + group_, panels_); ++panel) {
+        Task(panel, row, std::min(row + chunk_, end), begin, a, b);
+      }
     });
   }
 
@@ -204,13 +217,15 @@ class Product {
     }
   }
 
+  static constexpr int64_t kShortReduction = 64;
   static constexpr int64_t kMaxRepacks = 4;
   static constexpr int64_t kPackPiece = 512;  // of k, a task of packing
 
   Operand a_, b_;
   View y_;
   float alpha_, beta_;
-  int64_t m_, n_, k_, panels_ = 0, chunk_ = 0;
+  int64_t m_, n_, k_, panels_ = 0;
+  int64_t chunk_ = 0, group_ = 1;  // rows and panels of a task
   Format format_;
   bool direct_a_ = false, local_a_ = false, shared_b_ = false, direct_y_ = false;
 };

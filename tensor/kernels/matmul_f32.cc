@@ -180,6 +180,7 @@ HWY_ATTR void RunDotRows(const DotRows& d) {
     }
   }
 }
+bool IsAvx512() { return HWY_TARGET <= HWY_AVX3; }
 void RunDotRowsF32(const DotRows& d) { RunDotRows<float>(d); }
 void RunDotRowsF32BF16(const DotRows& d) { RunDotRows<uint16_t>(d); }
 
@@ -190,6 +191,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace lorikeet::internal {
 
+HWY_EXPORT(IsAvx512);
 HWY_EXPORT(RunStrip);
 HWY_EXPORT(RunDotRowsF32);
 HWY_EXPORT(RunDotRowsF32BF16);
@@ -198,7 +200,8 @@ void StripF32(const Strip& s) { HWY_DYNAMIC_DISPATCH(RunStrip)(s); }
 void DotRowsF32(const DotRows& d) { HWY_DYNAMIC_DISPATCH(RunDotRowsF32)(d); }
 void DotRowsF32BF16(const DotRows& d) { HWY_DYNAMIC_DISPATCH(RunDotRowsF32BF16)(d); }
 
-bool HaveBF16Dot() { return (hwy::SupportedTargets() & HWY_AVX3) != 0 && __builtin_cpu_supports("avx512bf16"); }
+// Asks the target that was chosen: SupportedTargets() would execute cpuid, which traps in a virtual machine.
+bool HaveBF16Dot() { return HWY_DYNAMIC_DISPATCH(IsAvx512)() && __builtin_cpu_supports("avx512bf16"); }
 
 }  // namespace lorikeet::internal
 #endif  // HWY_ONCE
