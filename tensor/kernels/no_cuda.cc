@@ -1,5 +1,6 @@
 // The tables of the CUDA side that have no kernels: in a build without CUDA all of them, so that a missing kernel is a
 // null entry. A family moves into the #ifndef when its .cu file defines its table.
+#include "tensor/kernels/adamw.h"
 #include "tensor/kernels/attention.h"
 #include "tensor/kernels/copy.h"
 #include "tensor/kernels/elementwise.h"
@@ -9,6 +10,7 @@
 
 namespace lorikeet {
 
+const AdamWKernels kCudaAdamW = {};
 const AttentionKernels kCudaAttention = {};
 const MatMulKernels kCudaMatMul = {};
 const NormKernels kCudaNorm = {};

@@ -1,0 +1,204 @@
+#include "optim/adamw.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "tensor/check.h"
+#include "tensor/dtype.h"
+#include "tensor/kernels/copy.h"
+#include "tensor/kernels/launch.h"
+#include "tensor/ops/kernel_or_die.h"
+
+namespace lorikeet {
+namespace {
+
+int64_t RoundUp(int64_t n) { return (n + kStateBlock - 1) / kStateBlock * kStateBlock; }
+
+const AdamWKernels& KernelsFor(Device device) { return device.is_cpu() ? kCpuAdamW : kCudaAdamW; }
+
+// [begin, end) of a contiguous view of rank 1.
+View Part(const View& v, int64_t begin, int64_t end) {
+  View part = v;
+  part.data = v.ptr<char>() + begin * static_cast<int64_t>(SizeOf(v.dtype));
+  part.dims[0] = end - begin;
+  return part;
+}
+
+View FlatPart(const Tensor& t, int64_t begin, int64_t end) { return t.Reshape({-1}).Slice(0, begin, end).view(); }
+
+// Copies from the device that `device` names to the host, or back; a view on that device has no Tensor.
+void CopyToHost(const View& from, Device device, const Tensor& to) {
+  if (device.is_cpu()) return kCpuCopy.copy(from, to.view(), LaunchContext{});
+  tensor::KernelOrDie(kCudaCopy.transfer, "AdamW::SaveState", to)(from, true, to.view(), false, LaunchContext{});
+}
+void CopyFromHost(const Tensor& from, const View& to, Device device) {
+  if (device.is_cpu()) return kCpuCopy.copy(from.view(), to, LaunchContext{});
+  tensor::KernelOrDie(kCudaCopy.transfer, "AdamW::LoadState", from)(from.view(), false, to, true, LaunchContext{});
+}
+
+}  // namespace
+
+int64_t StateElements(absl::Span<Parameter* const> parameters) {
+  int64_t n = 0;
+  for (const Parameter* p : parameters) n += RoundUp(p->value.size());
+  return n;
+}
+
+AdamW::AdamW(std::vector<Parameter*> parameters, AdamWOptions options, std::unique_ptr<StateStore> store)
+    : parameters_(std::move(parameters)), options_(std::move(options)), store_(std::move(store)) {
+  int64_t begin = 0;
+  for (const Parameter* p : parameters_) {
+    LORIKEET_CHECK(p->trainable && p->value.dtype() == store_->dtype() && p->value.device() == store_->device())
+        << "AdamW: parameter " << p->name << " is " << Describe(p->value) << (p->trainable ? "" : ", frozen")
+        << "; expected a trainable " << Name(store_->dtype()) << " on " << ToString(store_->device());
+    begins_.push_back(begin);
+    begin += RoundUp(p->value.size());
+    groups_.push_back(options_.group ? options_.group(*p) : AdamWGroup{1, options_.weight_decay});
+  }
+  begins_.push_back(begin);
+  LORIKEET_CHECK_EQ(begin, store_->elements()) << "AdamW: elements of the parameters' state and of the store";
+}
+
+std::vector<AdamW::Slice> AdamW::SlicesOf(int page) const {
+  const int64_t first = page * store_->page_elements();
+  const int64_t last = std::min(first + store_->page_elements(), store_->elements());
+  std::vector<Slice> slices;
+  const auto after = std::upper_bound(begins_.begin(), begins_.end(), first);
+  for (size_t i = static_cast<size_t>(after - begins_.begin() - 1); i < parameters_.size() && begins_[i] < last; ++i) {
+    const int64_t begin = std::max<int64_t>(0, first - begins_[i]);
+    const int64_t end = std::min(parameters_[i]->value.size(), last - begins_[i]);
+    if (begin < end) slices.push_back({static_cast<int>(i), begin, end, begins_[i] + begin - first});
+  }
+  return slices;
+}
+
+std::vector<int> AdamW::Walk() const {
+  std::vector<int> pages;
+  for (int page = 0; page < store_->num_pages(); ++page) {
+    const std::vector<Slice> slices = SlicesOf(page);
+    const auto has_gradient = [&](const Slice& s) { return parameters_[s.parameter]->grad.defined(); };
+    if (std::any_of(slices.begin(), slices.end(), has_gradient)) pages.push_back(page);
+  }
+  if ((steps_ + 1) % 2 == 0) std::reverse(pages.begin(), pages.end());
+  return pages;
+}
+
+std::vector<AdamWSegment> AdamW::SegmentsOf(const StatePage& state, int page, double lr) const {
+  std::vector<AdamWSegment> segments;
+  for (const Slice& s : SlicesOf(page)) {
+    const Parameter& p = *parameters_[s.parameter];
+    if (!p.grad.defined()) continue;
+    const AdamWGroup& group = groups_[s.parameter];
+    const int64_t end = s.offset + s.end - s.begin;
+    segments.push_back({.g = FlatPart(p.grad, s.begin, s.end),
+                        .p = FlatPart(p.value, s.begin, s.end),
+                        .m = Part(state.m, s.offset, end),
+                        .v = Part(state.v, s.offset, end),
+                        .lr = lr * group.lr_scale,
+                        .weight_decay = group.weight_decay});
+  }
+  return segments;
+}
+
+absl::Status AdamW::Step(double lr) {
+  if (!damage_.ok()) return damage_;
+  for (Parameter* p : parameters_) {
+    LORIKEET_CHECK(p->value.contiguous()) << "AdamW: parameter " << p->name << " is not contiguous";
+    if (!p->grad.defined()) continue;
+    LORIKEET_CHECK(p->grad.shape() == p->value.shape() && p->grad.dtype() == p->value.dtype())
+        << "AdamW: parameter " << p->name << " is " << Describe(p->value) << ", its gradient " << Describe(p->grad);
+    p->grad = p->grad.Contiguous();
+  }
+  if (absl::Status whole = store_->Verify(); !whole.ok()) return whole;
+
+  const double t = static_cast<double>(steps_ + 1);
+  const AdamWStep step = {.beta1 = options_.beta1,
+                          .beta2 = options_.beta2,
+                          .eps = options_.eps,
+                          .c1 = 1 - std::pow(options_.beta1, t),
+                          .c2 = std::sqrt(1 - std::pow(options_.beta2, t))};
+  const auto kernel = KernelsFor(store_->device()).step;
+  LORIKEET_CHECK(kernel != nullptr) << "AdamW: no kernel for " << ToString(store_->device());
+  const std::vector<int> walk = Walk();
+  for (size_t i = 0; i < walk.size(); ++i) {
+    absl::StatusOr<StatePage> state = store_->Acquire(walk[i]);
+    if (!state.ok() && i == 0) return state.status();
+    if (!state.ok()) {
+      damage_ = absl::DataLossError(
+          absl::StrCat("optimizer state was lost in the middle of step ", steps_ + 1,
+                       "; parameters are partly updated, go back to the last checkpoint: ", state.status().message()));
+      return damage_;
+    }
+    if (i + 1 < walk.size()) store_->Prefetch(walk[i + 1]);
+    const std::vector<AdamWSegment> segments = SegmentsOf(*state, walk[i], lr);
+    kernel(segments.data(), static_cast<int64_t>(segments.size()), step, LaunchContext{});
+    store_->Release(walk[i], /*modified=*/true);
+  }
+  ++steps_;
+  return absl::OkStatus();
+}
+
+std::vector<StateTensor> AdamW::StateTensors() const {
+  std::vector<StateTensor> tensors;
+  for (const char* moment : {"exp_avg.", "exp_avg_sq."}) {
+    for (const Parameter* p : parameters_) tensors.push_back({absl::StrCat(moment, p->name), p->value.shape()});
+  }
+  return tensors;
+}
+
+absl::Status AdamW::VisitMoment(int tensor, bool modify, absl::FunctionRef<absl::Status(View, int64_t)> f) {
+  const int count = static_cast<int>(parameters_.size()), parameter = tensor % count;
+  const bool second = tensor >= count;
+  const int64_t first = begins_[parameter], last = first + parameters_[parameter]->value.size();
+  for (int64_t at = first; at < last;) {
+    const int page = static_cast<int>(at / store_->page_elements());
+    absl::StatusOr<StatePage> state = store_->Acquire(page);
+    if (!state.ok()) return state.status();
+    const int64_t begin = at - state->begin, end = std::min(last - state->begin, state->m.dims[0]);
+    const absl::Status done = f(Part(second ? state->v : state->m, begin, end), at - first);
+    store_->Release(page, modify);
+    if (!done.ok()) return done;
+    at = state->begin + end;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AdamW::SaveState(WriteState write) {
+  if (!damage_.ok()) return damage_;
+  const std::vector<StateTensor> tensors = StateTensors();
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const absl::Status done = VisitMoment(static_cast<int>(i), false, [&](View piece, int64_t begin) {
+      const Tensor values = Tensor::Empty({piece.dims[0]}, piece.dtype);
+      CopyToHost(piece, store_->device(), values);
+      return write(tensors[i], begin, values);
+    });
+    if (!done.ok()) return done;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AdamW::LoadState(int64_t steps, ReadState read) {
+  LORIKEET_CHECK(steps >= 0) << "AdamW::LoadState: step " << steps;
+  damage_ = absl::DataLossError("optimizer state was loaded in part only; load a whole checkpoint");
+  const std::vector<StateTensor> tensors = StateTensors();
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const absl::Status done = VisitMoment(static_cast<int>(i), true, [&](View piece, int64_t begin) -> absl::Status {
+      absl::StatusOr<Tensor> values = read(tensors[i], begin, begin + piece.dims[0]);
+      if (!values.ok()) return values.status();
+      if (values->size() != piece.dims[0] || !IsFloat(values->dtype())) {
+        return absl::InvalidArgumentError(absl::StrCat(tensors[i].name, ": got ", Describe(*values), " for ",
+                                                       piece.dims[0], " elements of optimizer state"));
+      }
+      CopyFromHost(values->Reshape({-1}).Cast(piece.dtype), piece, store_->device());
+      return absl::OkStatus();
+    });
+    if (!done.ok()) return done;
+  }
+  damage_ = absl::OkStatus();
+  steps_ = steps;
+  return absl::OkStatus();
+}
+
+}  // namespace lorikeet

@@ -1,0 +1,74 @@
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "tensor/dtype.h"
+#include "tensor/kernels/adamw.h"
+#include "tensor/kernels/launch.h"
+#include "tensor/kernels/parallel.h"
+
+namespace lorikeet {
+namespace {
+
+constexpr int64_t kChunk = 16 * 1024;  // elements a task: 448 kB of traffic, far above the cost of a task
+
+template <typename T>
+struct Constants {
+  T beta1, one_minus_beta1, beta2, one_minus_beta2, keep, rate, eps;
+};
+
+template <typename T>
+Constants<T> Round(const AdamWSegment& s, const AdamWStep& k) {
+  return {static_cast<T>(k.beta1),
+          static_cast<T>(1 - k.beta1),
+          static_cast<T>(k.beta2),
+          static_cast<T>(1 - k.beta2),
+          static_cast<T>(1 - s.lr * s.weight_decay),
+          static_cast<T>(s.lr * (k.c2 / k.c1)),
+          static_cast<T>(k.eps * k.c2)};
+}
+
+// Vectorized by the compiler; bound by memory: 28 bytes of traffic an element in f32.
+template <typename T>
+void Update(const Constants<T>& c, const T* __restrict g, T* __restrict p, T* __restrict m, T* __restrict v,
+            int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    const T mi = c.beta1 * m[i] + c.one_minus_beta1 * g[i];
+    const T vi = c.beta2 * v[i] + c.one_minus_beta2 * g[i] * g[i];
+    m[i] = mi;
+    v[i] = vi;
+    p[i] = p[i] * c.keep - c.rate * mi / (std::sqrt(vi) + c.eps);
+  }
+}
+
+template <typename T>
+void UpdateRange(const AdamWSegment& s, const AdamWStep& step, int64_t begin, int64_t end) {
+  Update(Round<T>(s, step), s.g.ptr<const T>() + begin, s.p.ptr<T>() + begin, s.m.ptr<T>() + begin,
+         s.v.ptr<T>() + begin, end - begin);
+}
+
+void Step(const AdamWSegment* segments, int64_t count, const AdamWStep& step, LaunchContext) {
+  std::vector<int64_t> chunks_before(static_cast<size_t>(count) + 1, 0);
+  for (int64_t s = 0; s < count; ++s) {
+    chunks_before[s + 1] = chunks_before[s] + (segments[s].p.size() + kChunk - 1) / kChunk;
+  }
+  ParallelFor(chunks_before.back(), 1, [&](int64_t first, int64_t last) {
+    for (int64_t chunk = first; chunk < last; ++chunk) {
+      const auto after = std::upper_bound(chunks_before.begin(), chunks_before.end(), chunk);
+      const int64_t s = after - chunks_before.begin() - 1;
+      const int64_t begin = (chunk - chunks_before[s]) * kChunk, end = std::min(begin + kChunk, segments[s].p.size());
+      if (segments[s].p.dtype == DType::kF64) {
+        UpdateRange<double>(segments[s], step, begin, end);
+      } else {
+        UpdateRange<float>(segments[s], step, begin, end);
+      }
+    }
+  });
+}
+
+}  // namespace
+
+const AdamWKernels kCpuAdamW = {.step = Step};
+
+}  // namespace lorikeet
