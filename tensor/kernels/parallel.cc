@@ -1,9 +1,11 @@
 #include "tensor/kernels/parallel.h"
 
+#include <pthread.h>
 #include <sched.h>
 
+#include <algorithm>
 #include <atomic>
-#include <condition_variable>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -13,24 +15,47 @@ namespace {
 
 thread_local bool inside_loop = false;
 
-struct Job {
-  int64_t tasks;
-  void (*task)(void*, int64_t);
-  void* context;
-  std::atomic<int64_t> next{0};
-  std::atomic<int64_t> done{0};
-};
+// Waiting: a while in a tight loop, then giving way to whoever else wants the processor, then asleep.
+constexpr int kSpins = 1000;
+constexpr int kYields = 100;
 
-int AllowedProcessors() {
+std::vector<int> AllowedProcessors() {
   cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-  return CPU_COUNT(&set);
+  std::vector<int> processors;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) {
+    for (int i = 0; i < CPU_SETSIZE; ++i) {
+      if (CPU_ISSET(i, &set)) processors.push_back(i);
+    }
+  }
+  if (processors.empty()) processors.push_back(0);
+  return processors;
 }
 
+// Returns when done() is true, or gives up spinning with false.
+template <typename F>
+bool Spin(F&& done) {
+  for (int i = 0; i < kSpins; ++i) {
+    if (done()) return true;
+    __builtin_ia32_pause();
+  }
+  for (int i = 0; i < kYields; ++i) {
+    if (done()) return true;
+    std::this_thread::yield();
+  }
+  return false;
+}
+
+// The tasks of a loop are split into one run of neighbours per thread, so that loops over the same data find it in the
+// same core's cache. A thread that is done with its own run takes tasks from the others'.
+//
+// Nothing waits for a worker, only for tasks: one that sleeps through a loop holds nothing back. A worker that comes
+// late looks at tasks of a loop that is over, or of the next one; `claimed` tells it. It holds the loop's number in its
+// upper half, and a loop whose task is still unclaimed cannot have ended, so that whoever claims a task has read the
+// fields of the right loop. For this the fields are atomic, though ordered by the claim.
 class Pool {
  public:
   static Pool& Get() {
-    static Pool* pool = new Pool(AllowedProcessors());  // never destroyed: workers may outlive main's statics
+    static Pool* pool = new Pool();  // never destroyed: workers may outlive main's statics
     return *pool;
   }
 
@@ -39,88 +64,127 @@ class Pool {
   void Resize(int n) {
     std::lock_guard<std::mutex> turn(turn_);
     StopWorkers();
-    threads_ = n < 1 ? AllowedProcessors() : n;
-    StartWorkers();
+    StartWorkers(n);
   }
 
-  void Run(Job& job) {
+  void Run(int64_t tasks, void (*task)(void*, int64_t), void* context) {
     std::lock_guard<std::mutex> turn(turn_);
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      job_ = &job;
-      generation_.fetch_add(1, std::memory_order_release);
+    for (int64_t first = 0; first < tasks; first += kMostTasks) {
+      RunBatch(first, static_cast<uint32_t>(std::min(kMostTasks, tasks - first)), task, context);
     }
-    wake_.notify_all();
-    Work(job);
-    // Wait for tasks, not for workers: one that never woke up holds nothing back.
-    for (int spins = 0; job.done.load(std::memory_order_acquire) < job.tasks; ++spins) {
-      if (spins > 2000) std::this_thread::yield();
-    }
-    std::unique_lock<std::mutex> lock(mutex_);
-    job_ = nullptr;
-    idle_.wait(lock, [&] { return inside_ == 0; });
   }
 
  private:
-  explicit Pool(int threads) : threads_(threads) { StartWorkers(); }
+  static constexpr int64_t kMostTasks = int64_t{1} << 30;
 
-  void StartWorkers() {
-    for (int i = 1; i < threads_; ++i) workers_.emplace_back([this] { Loop(); });
-  }
-  void StopWorkers() {
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      stop_ = true;
-      generation_.fetch_add(1, std::memory_order_release);
+  struct alignas(64) Share {
+    std::atomic<uint64_t> claimed{0};  // loop number << 32 | next task
+  };
+
+  Pool() { StartWorkers(0); }
+
+  void StartWorkers(int n) {
+    std::vector<int> processors = AllowedProcessors();
+    const int count = n < 1 ? static_cast<int>(processors.size()) : n;
+    shares_ = std::make_unique<Share[]>(static_cast<size_t>(count));
+    threads_ = count;
+    // A worker woken on the caller's processor would wait for it, so each has its own, if there are enough.
+    const bool pin = count > 1 && count <= static_cast<int>(processors.size());
+    std::stable_partition(processors.begin(), processors.end(), [here = sched_getcpu()](int p) { return p == here; });
+    for (int i = 1; i < count; ++i) {
+      workers_.emplace_back([this, i, seen = loop_.load(), processor = pin ? processors[static_cast<size_t>(i)] : -1] {
+        if (processor >= 0) Pin(processor);
+        Serve(i, seen);
+      });
     }
-    wake_.notify_all();
+  }
+
+  void StopWorkers() {
+    stop_ = true;
+    loop_.fetch_add(1, std::memory_order_release);
+    loop_.notify_all();
     for (std::thread& w : workers_) w.join();
     workers_.clear();
     stop_ = false;
   }
 
-  void Loop() {
+  static void Pin(int processor) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(processor, &set);
+    pthread_setaffinity_np(pthread_self(), sizeof set, &set);  // where refused, the scheduler decides
+  }
+
+  void RunBatch(int64_t first, uint32_t tasks, void (*task)(void*, int64_t), void* context) {
+    const uint32_t loop = loop_.load(std::memory_order_relaxed) + 1;
+    first_.store(first, std::memory_order_relaxed);
+    tasks_.store(tasks, std::memory_order_relaxed);
+    task_.store(task, std::memory_order_relaxed);
+    context_.store(context, std::memory_order_relaxed);
+    pending_.store(tasks, std::memory_order_relaxed);
+    for (int i = 0; i < threads(); ++i) {
+      shares_[static_cast<size_t>(i)].claimed.store(uint64_t{loop} << 32 | ShareBegin(tasks, i),
+                                                    std::memory_order_release);
+    }
+    loop_.store(loop, std::memory_order_release);
+    loop_.notify_all();
+    Work(0, loop);
+    const auto done = [&] { return pending_.load(std::memory_order_acquire) == 0; };
+    if (Spin(done)) return;
+    for (uint32_t left; (left = pending_.load(std::memory_order_acquire)) != 0;) pending_.wait(left);
+  }
+
+  void Serve(int thread, uint32_t seen) {
     inside_loop = true;
-    uint64_t seen = 0;
     while (true) {
-      for (int spins = 0; spins < 20000 && generation_.load(std::memory_order_acquire) == seen; ++spins)
-        __builtin_ia32_pause();
-      Job* job;
-      {
-        std::unique_lock<std::mutex> lock(mutex_);
-        wake_.wait(lock, [&] { return generation_.load(std::memory_order_relaxed) != seen; });
-        seen = generation_.load(std::memory_order_relaxed);
-        if (stop_) return;
-        job = job_;
-        if (job == nullptr) continue;
-        ++inside_;
-      }
-      Work(*job);
-      {
-        std::lock_guard<std::mutex> lock(mutex_);
-        --inside_;
-      }
-      idle_.notify_one();
+      if (!Spin([&] { return loop_.load(std::memory_order_acquire) != seen; })) loop_.wait(seen);
+      seen = loop_.load(std::memory_order_acquire);
+      if (stop_) return;
+      Work(thread, seen);
     }
   }
 
-  static void Work(Job& job) {
-    int64_t i;
-    while ((i = job.next.fetch_add(1, std::memory_order_relaxed)) < job.tasks) {
-      job.task(job.context, i);
-      job.done.fetch_add(1, std::memory_order_release);
+  uint32_t ShareBegin(uint32_t tasks, int thread) const {
+    return static_cast<uint32_t>(uint64_t{tasks} * static_cast<uint64_t>(thread) / static_cast<uint64_t>(threads()));
+  }
+
+  // Does tasks of this loop until none is left unclaimed, the thread's own share first.
+  void Work(int thread, uint32_t loop) {
+    const int count = threads();
+    for (int i = 0; i < count; ++i) {
+      const int share = (thread + i) % count;
+      while (DoOne(share, loop)) {
+      }
+    }
+  }
+
+  bool DoOne(int share, uint32_t loop) {
+    std::atomic<uint64_t>& claimed = shares_[static_cast<size_t>(share)].claimed;
+    uint64_t at = claimed.load(std::memory_order_acquire);
+    while (true) {
+      const uint32_t index = static_cast<uint32_t>(at);
+      if (at >> 32 != loop || index >= ShareBegin(tasks_.load(std::memory_order_relaxed), share + 1)) return false;
+      void (*const task)(void*, int64_t) = task_.load(std::memory_order_relaxed);
+      void* const context = context_.load(std::memory_order_relaxed);
+      const int64_t first = first_.load(std::memory_order_relaxed);
+      if (!claimed.compare_exchange_weak(at, at + 1, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+      task(context, first + index);
+      if (pending_.fetch_sub(1, std::memory_order_acq_rel) == 1) pending_.notify_one();
+      return true;
     }
   }
 
   std::mutex turn_;  // one loop at a time
-  std::mutex mutex_;
-  std::condition_variable wake_, idle_;
-  std::atomic<uint64_t> generation_{0};
-  std::atomic<int> threads_;
-  Job* job_ = nullptr;
-  int inside_ = 0;
-  bool stop_ = false;
+  std::atomic<int> threads_{1};
   std::vector<std::thread> workers_;
+  std::unique_ptr<Share[]> shares_;
+  std::atomic<bool> stop_{false};
+  alignas(64) std::atomic<uint32_t> loop_{0};  // its number; workers sleep on it
+  std::atomic<uint32_t> tasks_{0};
+  std::atomic<int64_t> first_{0};
+  std::atomic<void (*)(void*, int64_t)> task_{nullptr};
+  std::atomic<void*> context_{nullptr};
+  alignas(64) std::atomic<uint32_t> pending_{0};  // tasks not done; the caller sleeps on it
 };
 
 }  // namespace
@@ -136,9 +200,8 @@ void RunTasks(int64_t tasks, void (*task)(void*, int64_t), void* context) {
     for (int64_t i = 0; i < tasks; ++i) task(context, i);
     return;
   }
-  Job job{.tasks = tasks, .task = task, .context = context};
   inside_loop = true;
-  Pool::Get().Run(job);
+  Pool::Get().Run(tasks, task, context);
   inside_loop = false;
 }
 

@@ -4,7 +4,8 @@
 //
 // The chunks depend on n and grain only, never on the number of threads, and each is run by exactly one thread; so a
 // kernel that keeps its sums inside a chunk gives the same bits for any number of threads. The caller takes part and
-// returns when every chunk is done. A loop inside a loop runs in the calling thread.
+// returns when every chunk is done. A loop inside a loop runs in the calling thread. Each thread begins with the same
+// part of the range in every loop, so that loops over the same data find it in their core's cache; then it helps out.
 // Threads: loops may be started from several threads at once; they then share the workers in turn.
 #ifndef LORIKEET_TENSOR_KERNELS_PARALLEL_H_
 #define LORIKEET_TENSOR_KERNELS_PARALLEL_H_
