@@ -18,6 +18,7 @@ enum ScratchSlot {
   kScratchDecoded,       // matmul: rows on their way into a panel, decoded
   kScratchShared,        // matmul: a whole operand's panels, in the thread that started the product
   kScratchSharedPanels,  // matmul: the other operand's
+  kScratchAttention,     // attention: the tiles and panels of a task
   kScratchSlots
 };
 

@@ -1,0 +1,114 @@
+#include "tensor/kernels/attention_panel.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+
+#include "tensor/kernels/attention_mask.h"
+#include "tensor/kernels/attention_tile.h"
+#include "tensor/kernels/rows.h"
+#include "tensor/view.h"
+
+namespace lorikeet::internal {
+
+bool LoadTile(const Rows& rows, int64_t begin, int64_t n, int64_t width, float* out) {
+  const int64_t d = rows.v.dims[2];
+  for (int64_t r = 0; r < n; ++r) {
+    CopyRow(rows.v, rows.Offset(begin + r), d, rows.v.strides[2], out + r * width);
+    std::fill(out + r * width + d, out + (r + 1) * width, 0.0f);
+  }
+  uint32_t largest = 0;  // exponent bits: all ones for NaN and infinity
+  for (int64_t i = 0; i < n * width; ++i) {
+    largest = std::max(largest, std::bit_cast<uint32_t>(out[i]) & 0x7f800000u);
+  }
+  return largest != 0x7f800000u;
+}
+
+void LoadPanel(const Rows& rows, int64_t begin, int64_t n, int64_t width, float factor, float* tile, float* out) {
+  LoadTile(rows, begin, n, width, tile);
+  std::fill(tile + n * width, tile + kLanes * width, 0.0f);
+  constexpr int64_t kBlock = 8;
+  for (int64_t i0 = 0; i0 < rows.v.dims[2]; i0 += kBlock) {
+    const int64_t i1 = std::min(i0 + kBlock, rows.v.dims[2]);
+    for (int64_t r = 0; r < kLanes; ++r) {
+      for (int64_t i = i0; i < i1; ++i) out[i * kLanes + r] = tile[r * width + i] * factor;
+    }
+  }
+}
+
+void StoreRows(const Rows& rows, int64_t begin, int64_t n, int64_t width, const float* factors, float factor,
+               float* x) {
+  const int64_t d = rows.v.dims[2];
+  for (int64_t r = 0; r < n; ++r) {
+    const float f = factors == nullptr ? factor : factors[r];
+    for (int64_t i = 0; i < d; ++i) x[r * width + i] *= f;
+    StoreRow(x + r * width, rows.v, rows.Offset(begin + r), d, rows.v.strides[2]);
+  }
+}
+
+void Window::Set(const Run* seen, int64_t lane_count, int64_t begin, int64_t n) {
+  lanes = lane_count;
+  rows = n;
+  full = true;
+  empty = true;
+  for (int64_t r = 0; r < kLanes; ++r) {
+    runs[r] = r < lanes ? Clamped(seen[r].begin - begin, seen[r].end - begin, n) : Run{0, 0};
+    first[r] = static_cast<float>(runs[r].begin);
+    last[r] = static_cast<float>(runs[r].end);
+    if (r >= lanes) continue;
+    full = full && runs[r].begin == 0 && runs[r].end == n;
+    empty = empty && runs[r].begin == runs[r].end;
+  }
+}
+
+void ScoreProduct(const Window& w, const float* tile, int64_t d, int64_t width, const float* panel, float* s) {
+  ProductArgs p{.a = tile,
+                .a_row = width,
+                .a_step = 1,
+                .b = panel,
+                .b_row = kLanes,
+                .c = s,
+                .c_row = kLanes,
+                .rows = w.rows,
+                .columns = RoundUp(w.lanes, kLaneStep),
+                .steps = d,
+                .add = false};
+  if (w.full) return Product(p);
+  // Only the lanes that see any row of a strip.
+  for (int64_t t = 0, from = 0, to = 0; t < w.rows; t += kProductRows) {
+    p.rows = std::min(kProductRows, w.rows - t);
+    while (from < w.lanes && w.runs[from].end <= t) ++from;
+    while (to < w.lanes && w.runs[to].begin < t + p.rows) ++to;
+    const int64_t column = from / kLaneStep * kLaneStep;
+    if (to <= from) continue;
+    p.a = tile + t * width;
+    p.b = panel + column;
+    p.c = s + t * kLanes + column;
+    p.columns = RoundUp(to - column, kLaneStep);
+    Product(p);
+  }
+}
+
+void Accumulate(const Window& w, const float* weights, const float* tile, bool finite, int64_t width,
+                const float* rescale, float* out) {
+  const int64_t strip = !finite ? 1 : w.full ? w.lanes : kProductRows;
+  for (int64_t r = 0; r < w.lanes; r += strip) {
+    const int64_t lanes = std::min(strip, w.lanes - r);
+    const int64_t from = w.runs[r].begin, to = w.runs[r + lanes - 1].end;
+    if (to <= from) continue;  // nothing seen, so there is nothing to rescale either
+    Product({.a = weights + from * kLanes + r,
+             .a_row = 1,
+             .a_step = kLanes,
+             .b = tile + from * width,
+             .b_row = width,
+             .c = out + r * width,
+             .c_row = width,
+             .rows = lanes,
+             .columns = width,
+             .steps = to - from,
+             .add = true,
+             .row_scale = rescale == nullptr ? nullptr : rescale + r});
+  }
+}
+
+}  // namespace lorikeet::internal
