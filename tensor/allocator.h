@@ -5,8 +5,8 @@
 //
 // Contract: blocks are aligned to kAlignment bytes; Allocate(0) may return nullptr; on exhaustion Allocate returns
 // nullptr and the caller reports (Tensor::Empty ends the process with exit code 3 and the largest holders). Free gets
-// the size that Allocate got. Every implementation may be called from any thread.
-// Ownership: a tensor keeps a pointer to its allocator, which must outlive it.
+// the size that Allocate got; Free(nullptr, 0) does nothing. Every implementation may be called from any thread.
+// Ownership: a tensor keeps a pointer to its allocator, which must outlive it; so must the allocator under a filter.
 #ifndef LORIKEET_TENSOR_ALLOCATOR_H_
 #define LORIKEET_TENSOR_ALLOCATOR_H_
 
@@ -28,10 +28,6 @@ class Allocator {
   // Who holds how much, for the report on exhaustion. Empty: nothing to say.
   virtual std::string Report() const { return ""; }
 };
-
-// The allocator that Tensor::Empty(shape, dtype, device) uses: on the CPU a TrackingAllocator over a CachingAllocator
-// over the operating system. Lives as long as the process.
-Allocator& DefaultAllocator(Device device);
 
 }  // namespace lorikeet
 

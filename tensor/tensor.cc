@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "tensor/check.h"
+#include "tensor/default_allocator.h"
 #include "tensor/kernels/copy.h"
 #include "tensor/kernels/launch.h"
 
