@@ -1,11 +1,10 @@
-#include <cmath>
-
 #include "tensor/dtype.h"
 #include "tensor/kernels/block_loop.h"
 #include "tensor/kernels/elementwise.h"
 #include "tensor/kernels/elementwise_op.h"
 #include "tensor/kernels/launch.h"
 #include "tensor/kernels/vec_f32.h"
+#include "tensor/kernels/vec_f64.h"
 #include "tensor/view.h"
 
 namespace lorikeet {
@@ -15,66 +14,6 @@ using internal::DispatchCompute;
 using internal::MapBlocks;
 using internal::VecBinary;
 using internal::VecUnary;
-
-// f64 is for gradient checks: plain and exact, not fast.
-double UnaryF64(UnaryOp op, double x) {
-  switch (op) {
-    case UnaryOp::kNeg:
-      return -x;
-    case UnaryOp::kAbs:
-      return std::fabs(x);
-    case UnaryOp::kSign:
-      return x > 0 ? 1 : x < 0 ? -1 : x;
-    case UnaryOp::kExp:
-      return std::exp(x);
-    case UnaryOp::kLog:
-      return std::log(x);
-    case UnaryOp::kSqrt:
-      return std::sqrt(x);
-    case UnaryOp::kRsqrt:
-      return 1 / std::sqrt(x);
-    case UnaryOp::kReciprocal:
-      return 1 / x;
-    case UnaryOp::kSquare:
-      return x * x;
-    case UnaryOp::kTanh:
-      return std::tanh(x);
-    case UnaryOp::kSigmoid:
-      return 1 / (1 + std::exp(-x));
-    case UnaryOp::kSilu:
-      return x / (1 + std::exp(-x));
-  }
-  return x;
-}
-
-double BinaryF64(BinaryOp op, double a, double b) {
-  switch (op) {
-    case BinaryOp::kAdd:
-      return a + b;
-    case BinaryOp::kSub:
-      return a - b;
-    case BinaryOp::kMul:
-      return a * b;
-    case BinaryOp::kDiv:
-      return a / b;
-    case BinaryOp::kMaximum:
-      return std::isnan(a) || a > b ? a : b;
-    case BinaryOp::kMinimum:
-      return std::isnan(a) || a < b ? a : b;
-    case BinaryOp::kEqual:
-      return a == b;
-    case BinaryOp::kGreater:
-      return a > b;
-  }
-  return a;
-}
-
-void VecUnary(UnaryOp op, const double* x, double* y, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) y[i] = UnaryF64(op, x[i]);
-}
-void VecBinary(BinaryOp op, const double* a, const double* b, double* y, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) y[i] = BinaryF64(op, a[i], b[i]);
-}
 
 void Unary(UnaryOp op, View x, View y, LaunchContext) {
   DispatchCompute(y.dtype, [&]<typename C>() {

@@ -1,24 +1,36 @@
 // The tables of the CUDA side that have no kernels: in a build without CUDA all of them, so that a missing kernel is a
 // null entry. A family moves into the #ifndef when its .cu file defines its table.
+#include "tensor/kernels/activation.h"
 #include "tensor/kernels/adamw.h"
 #include "tensor/kernels/attention.h"
 #include "tensor/kernels/copy.h"
+#include "tensor/kernels/cross_entropy.h"
 #include "tensor/kernels/elementwise.h"
+#include "tensor/kernels/gather.h"
 #include "tensor/kernels/matmul.h"
 #include "tensor/kernels/norm.h"
+#include "tensor/kernels/random.h"
+#include "tensor/kernels/reduce.h"
 #include "tensor/kernels/rope.h"
+#include "tensor/kernels/softmax.h"
 
 namespace lorikeet {
 
+const ActivationKernels kCudaActivation = {};
 const AdamWKernels kCudaAdamW = {};
 const AttentionKernels kCudaAttention = {};
+const CrossEntropyKernels kCudaCrossEntropy = {};
+const GatherKernels kCudaGather = {};
 const MatMulKernels kCudaMatMul = {};
 const NormKernels kCudaNorm = {};
+const RandomKernels kCudaRandom = {};
+const ReduceKernels kCudaReduce = {};
 const RopeKernels kCudaRope = {};
+const SoftmaxKernels kCudaSoftmax = {};
 
 #ifndef LORIKEET_CUDA
-const ElementwiseKernels kCudaElementwise = {};
 const CopyKernels kCudaCopy = {};
+const ElementwiseKernels kCudaElementwise = {};
 #endif
 
 }  // namespace lorikeet

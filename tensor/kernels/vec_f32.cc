@@ -124,6 +124,87 @@ void Binary(BinaryOp op, const float* a, const float* b, float* y, int64_t n) {
   }
 }
 
+// kLanes running values for any width of vector: element i goes to lane i % kLanes.
+constexpr int64_t kLanes = 16;
+constexpr int64_t kWidth = static_cast<int64_t>(hn::MaxLanes(D()));
+constexpr int64_t kVectors = kLanes / kWidth;
+static_assert(kVectors * kWidth == kLanes);
+
+float Max(const float* x, int64_t n) {
+  const D d;
+  const V lowest = hn::Set(d, -std::numeric_limits<float>::infinity());
+  V max[kVectors];
+  for (V& m : max) m = lowest;
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (int64_t k = 0; k < kVectors; ++k) max[k] = Maximum(max[k], hn::LoadU(d, x + i + k * kWidth));
+  }
+  HWY_ALIGN float lanes[kLanes];
+  for (int64_t k = 0; k < kVectors; ++k) hn::Store(max[k], d, lanes + k * kWidth);
+  float result = lanes[0];
+  const auto take = [&](float v) { result = result != result || result > v ? result : v; };
+  for (float v : lanes) take(v);
+  for (; i < n; ++i) take(x[i]);
+  return result;
+}
+
+float ExpSum(const float* x, float shift, float* y, int64_t n) {
+  const D d;
+  const V s = hn::Set(d, shift);
+  V sum[kVectors];
+  for (V& v : sum) v = hn::Zero(d);
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (int64_t k = 0; k < kVectors; ++k) {
+      const V e = Exp(d, hn::Sub(hn::LoadU(d, x + i + k * kWidth), s));
+      if (y != nullptr) hn::StoreU(e, d, y + i + k * kWidth);
+      sum[k] = hn::Add(sum[k], e);
+    }
+  }
+  HWY_ALIGN float lanes[kLanes], tail[kLanes];
+  for (int64_t k = 0; k < kVectors; ++k) hn::Store(sum[k], d, lanes + k * kWidth);
+  Map1(x + i, tail, n - i, [s](D t, V v) HWY_ATTR { return Exp(t, hn::Sub(v, s)); });
+  for (int64_t k = 0; k < n - i; ++k) lanes[k] += tail[k];
+  if (y != nullptr) std::memcpy(y + i, tail, static_cast<size_t>(n - i) * sizeof(float));
+  float total = 0;
+  for (float v : lanes) total += v;
+  return total;
+}
+
+void SwiGlu(const float* gate, const float* up, float* y, int64_t n) {
+  Map2(gate, up, y, n, [](D d, V g, V u) HWY_ATTR { return hn::Mul(hn::Div(g, OnePlusExpOfMinus(d, g)), u); });
+}
+
+// d silu(g)/dg = s + silu(g) * (1 - s),  s = sigmoid(g).
+HWY_INLINE void SwiGluGradVector(D d, V dy, V g, V u, V& dgate, V& dup) {
+  const V s = hn::Div(One(d), OnePlusExpOfMinus(d, g));
+  const V silu = hn::Mul(g, s);
+  dgate = hn::Mul(hn::Mul(dy, u), hn::MulAdd(silu, hn::Sub(One(d), s), s));
+  dup = hn::Mul(dy, silu);
+}
+
+void SwiGluGrad(const float* dy, const float* gate, const float* up, float* dgate, float* dup, int64_t n) {
+  const D d;
+  V dg, du;
+  int64_t i = 0;
+  for (; i + kWidth <= n; i += kWidth) {
+    SwiGluGradVector(d, hn::LoadU(d, dy + i), hn::LoadU(d, gate + i), hn::LoadU(d, up + i), dg, du);
+    hn::StoreU(dg, d, dgate + i);
+    hn::StoreU(du, d, dup + i);
+  }
+  if (i == n) return;
+  HWY_ALIGN float a[kWidth] = {}, b[kWidth] = {}, c[kWidth] = {};
+  const size_t bytes = static_cast<size_t>(n - i) * sizeof(float);
+  std::memcpy(a, dy + i, bytes);
+  std::memcpy(b, gate + i, bytes);
+  std::memcpy(c, up + i, bytes);
+  SwiGluGradVector(d, hn::Load(d, a), hn::Load(d, b), hn::Load(d, c), dg, du);
+  hn::Store(dg, d, a);
+  hn::Store(du, d, b);
+  std::memcpy(dgate + i, a, bytes);
+  std::memcpy(dup + i, b, bytes);
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace lorikeet::internal
 HWY_AFTER_NAMESPACE();
@@ -133,10 +214,24 @@ namespace lorikeet::internal {
 
 HWY_EXPORT(Unary);
 HWY_EXPORT(Binary);
+HWY_EXPORT(Max);
+HWY_EXPORT(ExpSum);
+HWY_EXPORT(SwiGlu);
+HWY_EXPORT(SwiGluGrad);
 
 void VecUnary(UnaryOp op, const float* x, float* y, int64_t n) { HWY_DYNAMIC_DISPATCH(Unary)(op, x, y, n); }
 void VecBinary(BinaryOp op, const float* a, const float* b, float* y, int64_t n) {
   HWY_DYNAMIC_DISPATCH(Binary)(op, a, b, y, n);
+}
+float VecMax(const float* x, int64_t n) { return HWY_DYNAMIC_DISPATCH(Max)(x, n); }
+float VecExpSum(const float* x, float shift, float* y, int64_t n) {
+  return HWY_DYNAMIC_DISPATCH(ExpSum)(x, shift, y, n);
+}
+void VecSwiGlu(const float* gate, const float* up, float* y, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(SwiGlu)(gate, up, y, n);
+}
+void VecSwiGluGrad(const float* dy, const float* gate, const float* up, float* dgate, float* dup, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(SwiGluGrad)(dy, gate, up, dgate, dup, n);
 }
 
 }  // namespace lorikeet::internal

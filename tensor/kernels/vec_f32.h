@@ -3,8 +3,9 @@
 //
 //   internal::VecUnary(UnaryOp::kExp, x, y, n);       // y may be x
 //
-// An element's result depends neither on its place in the run nor on the instruction set's width. exp is within 1 ulp,
-// log and tanh within 4; special values are those of <cmath>. Threads: any.
+// An element's result depends neither on its place in the run nor on the instruction set's width, and sums are kept in
+// 16 lanes whatever the width is. exp is within 1 ulp, log and tanh within 4; special values are those of <cmath>.
+// Threads: any.
 #ifndef LORIKEET_TENSOR_KERNELS_VEC_F32_H_
 #define LORIKEET_TENSOR_KERNELS_VEC_F32_H_
 
@@ -16,6 +17,15 @@ namespace lorikeet::internal {
 
 void VecUnary(UnaryOp op, const float* x, float* y, int64_t n);
 void VecBinary(BinaryOp op, const float* a, const float* b, float* y, int64_t n);
+
+// The largest element, NaN if there is one; -infinity for n = 0.
+float VecMax(const float* x, int64_t n);
+// y = exp(x - shift), summed. y may be x, or null if only the sum is wanted. Meant for blocks: the sum is kept in f32.
+float VecExpSum(const float* x, float shift, float* y, int64_t n);
+
+// y = silu(gate) * up, and its gradients. Outputs may be inputs.
+void VecSwiGlu(const float* gate, const float* up, float* y, int64_t n);
+void VecSwiGluGrad(const float* dy, const float* gate, const float* up, float* dgate, float* dup, int64_t n);
 
 }  // namespace lorikeet::internal
 

@@ -4,9 +4,9 @@
 
 #include "tensor/check.h"
 #include "tensor/device.h"
-#include "tensor/dtype.h"
 #include "tensor/kernels/elementwise.h"
 #include "tensor/kernels/elementwise_op.h"
+#include "tensor/ops/checks.h"
 #include "tensor/ops/kernel_or_die.h"
 
 namespace lorikeet::tensor {
@@ -14,26 +14,10 @@ namespace {
 
 const ElementwiseKernels& KernelsFor(Device device) { return device.is_cpu() ? kCpuElementwise : kCudaElementwise; }
 
-void CheckFloat(const char* op, const Tensor& x) {
-  LORIKEET_CHECK(x.defined() && IsFloat(x.dtype())) << op << ": expected a float tensor, got " << Describe(x);
-}
-
 void CheckPair(const char* op, const Tensor& a, const Tensor& b) {
   CheckFloat(op, a);
   CheckFloat(op, b);
-  LORIKEET_CHECK(a.device() == b.device())
-      << op << ": a is on " << ToString(a.device()) << ", b on " << ToString(b.device());
-}
-
-void CheckSameDType(const char* op, const Tensor& a, const Tensor& b) {
-  LORIKEET_CHECK(a.dtype() == b.dtype()) << op << ": a is " << Describe(a) << ", b is " << Describe(b);
-}
-
-// Writing through a repeated element would be a race, and adding to it would count twice.
-void CheckWritable(const char* op, const Tensor& y) {
-  for (int i = 0; i < y.rank(); ++i) {
-    LORIKEET_CHECK(y.dim(i) <= 1 || y.stride(i) != 0) << op << ": y is an expanded view " << Describe(y);
-  }
+  CheckSameDevice(op, a, b);
 }
 
 Tensor Unary(const char* name, UnaryOp op, const Tensor& x) {

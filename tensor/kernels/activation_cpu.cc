@@ -1,0 +1,33 @@
+#include "tensor/kernels/activation.h"
+#include "tensor/kernels/block_loop.h"
+#include "tensor/kernels/launch.h"
+#include "tensor/kernels/vec_f32.h"
+#include "tensor/kernels/vec_f64.h"
+#include "tensor/view.h"
+
+namespace lorikeet {
+namespace {
+
+using internal::DispatchCompute;
+using internal::MapBlocks;
+
+void SwiGlu(View gate, View up, View y, LaunchContext) {
+  DispatchCompute(y.dtype, [&]<typename C>() {
+    MapBlocks<C, 2, 1>({gate, up}, {y},
+                       [](auto in, auto out, int64_t, int64_t n) { internal::VecSwiGlu(in[0], in[1], out[0], n); });
+  });
+}
+
+void SwiGluGrad(View dy, View gate, View up, View dgate, View dup, LaunchContext) {
+  DispatchCompute(dy.dtype, [&]<typename C>() {
+    MapBlocks<C, 3, 2>({dy, gate, up}, {dgate, dup}, [](auto in, auto out, int64_t, int64_t n) {
+      internal::VecSwiGluGrad(in[0], in[1], in[2], out[0], out[1], n);
+    });
+  });
+}
+
+}  // namespace
+
+const ActivationKernels kCpuActivation = {.swiglu = SwiGlu, .swiglu_grad = SwiGluGrad};
+
+}  // namespace lorikeet
