@@ -82,7 +82,7 @@ class Arena {
 struct Panel {
   int64_t begin, lanes;
   Run seen[kLanes];
-  float *left, *right;      // [d][kLanes]: q (or k), and dy (or v)
+  float *left, *right;      // [width][kLanes]: q (or k), and dy (or v)
   float *sum_a, *sum_b;     // [kLanes][width]: y, or dq, or dk and dv
   float *max, *sum, *grow;  // [kLanes] of the running softmax; backward: log-sum, delta
 };
@@ -97,13 +97,13 @@ struct Workspace {
       Panel& p = panels[count++];
       p.begin = begin;
       p.lanes = std::min(kLanes, task.end - begin);
-      for (float** a : {&p.left, &p.right}) *a = arena.Take(g.d * kLanes);
+      for (float** a : {&p.left, &p.right}) *a = arena.Take(g.width * kLanes);
       for (float** a : {&p.sum_a, &p.sum_b}) std::fill_n(*a = arena.Take(kLanes * g.width), kLanes * g.width, 0.0f);
       for (float** a : {&p.max, &p.sum, &p.grow}) std::fill_n(*a = arena.Take(kLanes), kLanes, 0.0f);
     }
   }
   static int64_t Floats(const Geometry& g) {
-    const int64_t panel = 2 * g.d * kLanes + 2 * kLanes * g.width + 3 * kLanes;
+    const int64_t panel = 4 * kLanes * g.width + 3 * kLanes;
     return 2 * kTileRows * (g.width + kLanes) + kPanels * panel;
   }
   // The tile rows that any lane sees.

@@ -1,12 +1,12 @@
 #include "tensor/kernels/attention_panel.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstdint>
 
 #include "tensor/kernels/attention_mask.h"
 #include "tensor/kernels/attention_tile.h"
 #include "tensor/kernels/rows.h"
+#include "tensor/kernels/rows_f32.h"
 #include "tensor/view.h"
 
 namespace lorikeet::internal {
@@ -17,23 +17,13 @@ bool LoadTile(const Rows& rows, int64_t begin, int64_t n, int64_t width, float* 
     CopyRow(rows.v, rows.Offset(begin + r), d, rows.v.strides[2], out + r * width);
     std::fill(out + r * width + d, out + (r + 1) * width, 0.0f);
   }
-  uint32_t largest = 0;  // exponent bits: all ones for NaN and infinity
-  for (int64_t i = 0; i < n * width; ++i) {
-    largest = std::max(largest, std::bit_cast<uint32_t>(out[i]) & 0x7f800000u);
-  }
-  return largest != 0x7f800000u;
+  return AllFinite(out, n * width);
 }
 
 void LoadPanel(const Rows& rows, int64_t begin, int64_t n, int64_t width, float factor, float* tile, float* out) {
   LoadTile(rows, begin, n, width, tile);
   std::fill(tile + n * width, tile + kLanes * width, 0.0f);
-  constexpr int64_t kBlock = 8;
-  for (int64_t i0 = 0; i0 < rows.v.dims[2]; i0 += kBlock) {
-    const int64_t i1 = std::min(i0 + kBlock, rows.v.dims[2]);
-    for (int64_t r = 0; r < kLanes; ++r) {
-      for (int64_t i = i0; i < i1; ++i) out[i * kLanes + r] = tile[r * width + i] * factor;
-    }
-  }
+  Transpose(tile, width, rows.v.dims[2], factor, out);
 }
 
 void StoreRows(const Rows& rows, int64_t begin, int64_t n, int64_t width, const float* factors, float factor,

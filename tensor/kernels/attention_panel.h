@@ -37,7 +37,7 @@ struct Rows {
 // Rows [begin, begin + n) as out [n][width], zero beyond d. False if there is a NaN or an infinity among them.
 bool LoadTile(const Rows& rows, int64_t begin, int64_t n, int64_t width, float* out);
 
-// The same transposed and scaled: out [d][kLanes], zero beyond n. `tile` is room for [kLanes][width].
+// The same transposed and scaled: out [width][kLanes], zero beyond n and d. `tile` is room for [kLanes][width].
 void LoadPanel(const Rows& rows, int64_t begin, int64_t n, int64_t width, float factor, float* tile, float* out);
 
 // factor * x [n][width] into the tensor, rounded to its dtype. factors: one per row, or null for `factor`.
@@ -53,13 +53,7 @@ struct Window {
   // Lane r sees seen[r], tile rows [begin, begin + n).
   void Set(const Run* seen, int64_t lane_count, int64_t begin, int64_t n);
   TileArgs Tile(float* s, float cap) const {
-    return {.s = s,
-            .rows = rows,
-            .lanes = RoundUp(lanes, kLaneStep),
-            .first = first,
-            .last = last,
-            .full = full,
-            .cap = cap};
+    return {.s = s, .rows = rows, .lanes = lanes, .first = first, .last = last, .full = full, .cap = cap};
   }
 };
 

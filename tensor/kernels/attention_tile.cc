@@ -91,6 +91,29 @@ void ProductImpl(const ProductArgs& p) {
   }
 }
 
+// In blocks of 4 x 4.
+void TransposeImpl(const float* tile, int64_t width, int64_t d, float factor, float* out) {
+  const hn::FixedTag<float, 4> d4;
+  const hn::Repartition<double, decltype(d4)> d2;
+  const auto f = hn::Set(d4, factor);
+  for (int64_t i = 0; i < d; i += 4) {
+    for (int64_t r = 0; r < kLanes; r += 4) {
+      const float* at = tile + r * width + i;
+      const auto a = hn::LoadU(d4, at), b = hn::LoadU(d4, at + width), c = hn::LoadU(d4, at + 2 * width),
+                 e = hn::LoadU(d4, at + 3 * width);
+      const auto ab0 = hn::BitCast(d2, hn::InterleaveLower(d4, a, b)),
+                 ab1 = hn::BitCast(d2, hn::InterleaveUpper(d4, a, b));
+      const auto ce0 = hn::BitCast(d2, hn::InterleaveLower(d4, c, e)),
+                 ce1 = hn::BitCast(d2, hn::InterleaveUpper(d4, c, e));
+      float* to = out + i * kLanes + r;
+      hn::StoreU(hn::Mul(f, hn::BitCast(d4, hn::InterleaveLower(d2, ab0, ce0))), d4, to);
+      hn::StoreU(hn::Mul(f, hn::BitCast(d4, hn::InterleaveUpper(d2, ab0, ce0))), d4, to + kLanes);
+      hn::StoreU(hn::Mul(f, hn::BitCast(d4, hn::InterleaveLower(d2, ab1, ce1))), d4, to + 2 * kLanes);
+      hn::StoreU(hn::Mul(f, hn::BitCast(d4, hn::InterleaveUpper(d2, ab1, ce1))), d4, to + 3 * kLanes);
+    }
+  }
+}
+
 // 2^x for x below 128; 0 below -126. NaN stays NaN. The polynomial is a Chebyshev fit of (2^f - 1) / f on [-1/2, 1/2].
 HWY_INLINE HWY_ATTR V Exp2(D d, V x) {
   const hn::Rebind<int32_t, D> di;
@@ -114,6 +137,21 @@ HWY_INLINE HWY_ATTR M Seen(D d, int64_t row, V first, V last) {
   return hn::And(hn::Ge(t, first), hn::Lt(t, last));
 }
 
+// The tile rows that any lane of a vector sees.
+struct Rows {
+  int64_t begin, end;
+};
+HWY_INLINE Rows RowsSeen(const TileArgs& t, int64_t lane) {
+  const int64_t last = lane + kWidth < t.lanes ? lane + kWidth - 1 : t.lanes - 1;
+  return {static_cast<int64_t>(t.first[lane]), static_cast<int64_t>(t.last[last])};
+}
+
+HWY_INLINE HWY_ATTR void ZeroOutside(const TileArgs& t, Rows rows, int64_t lane, float* x) {
+  const D d;
+  for (int64_t row = 0; row < rows.begin; ++row) hn::StoreU(hn::Zero(d), d, x + row * kLanes + lane);
+  for (int64_t row = rows.end; row < t.rows; ++row) hn::StoreU(hn::Zero(d), d, x + row * kLanes + lane);
+}
+
 // One vector of lanes down the tile.
 template <bool kFull, bool kCap>
 HWY_ATTR void SoftmaxLanes(const TileArgs& t, int64_t lane, float* max, float* sum, float* rescale) {
@@ -122,7 +160,8 @@ HWY_ATTR void SoftmaxLanes(const TileArgs& t, int64_t lane, float* max, float* s
   const V first = hn::LoadU(d, t.first + lane), last = hn::LoadU(d, t.last + lane);
   const V old_max = hn::LoadU(d, max + lane);
   V new_max = old_max;
-  for (int64_t row = 0; row < t.rows; ++row) {
+  const Rows rows = kFull ? Rows{0, t.rows} : RowsSeen(t, lane);
+  for (int64_t row = rows.begin; row < rows.end; ++row) {
     float* at = t.s + row * kLanes + lane;
     V s = hn::LoadU(d, at);
     if (kCap) s = hn::Mul(cap, Tanh(d, s));
@@ -133,12 +172,13 @@ HWY_ATTR void SoftmaxLanes(const TileArgs& t, int64_t lane, float* max, float* s
   // A lane that has seen nothing yet: any finite number will do in place of -infinity, whose difference is NaN.
   const V base = hn::IfThenZeroElse(hn::Eq(new_max, minus_infinity), new_max);
   V total = hn::Zero(d);
-  for (int64_t row = 0; row < t.rows; ++row) {
+  for (int64_t row = rows.begin; row < rows.end; ++row) {
     float* at = t.s + row * kLanes + lane;
     const V p = Exp2(d, hn::Sub(hn::LoadU(d, at), base));
     hn::StoreU(p, d, at);
     total = hn::Add(total, p);
   }
+  if (!kFull) ZeroOutside(t, rows, lane, t.s);
   const V factor = Exp2(d, hn::Sub(old_max, base));
   hn::StoreU(new_max, d, max + lane);
   hn::StoreU(factor, d, rescale + lane);
@@ -165,7 +205,12 @@ HWY_ATTR void GradLanes(const TileArgs& t, int64_t lane, const float* lse, const
   const V first = hn::LoadU(d, t.first + lane), last = hn::LoadU(d, t.last + lane);
   V log_sum = per_row ? hn::Zero(d) : hn::LoadU(d, lse + lane);
   V mean = per_row ? hn::Zero(d) : hn::LoadU(d, delta + lane);
-  for (int64_t row = 0; row < t.rows; ++row) {
+  const Rows rows = kFull ? Rows{0, t.rows} : RowsSeen(t, lane);
+  if (!kFull) {
+    ZeroOutside(t, rows, lane, t.s);
+    ZeroOutside(t, rows, lane, dp);
+  }
+  for (int64_t row = rows.begin; row < rows.end; ++row) {
     float *s_at = t.s + row * kLanes + lane, *dp_at = dp + row * kLanes + lane;
     if (per_row) {
       log_sum = hn::Set(d, lse[row]);
@@ -210,10 +255,14 @@ HWY_AFTER_NAMESPACE();
 namespace lorikeet::internal {
 
 HWY_EXPORT(ProductImpl);
+HWY_EXPORT(TransposeImpl);
 HWY_EXPORT(SoftmaxTileImpl);
 HWY_EXPORT(GradTileImpl);
 
 void Product(const ProductArgs& p) { HWY_DYNAMIC_DISPATCH(ProductImpl)(p); }
+void Transpose(const float* tile, int64_t width, int64_t d, float factor, float* out) {
+  HWY_DYNAMIC_DISPATCH(TransposeImpl)(tile, width, d, factor, out);
+}
 void SoftmaxTile(const TileArgs& t, float* max, float* sum, float* rescale) {
   HWY_DYNAMIC_DISPATCH(SoftmaxTileImpl)(t, max, sum, rescale);
 }

@@ -31,12 +31,15 @@ struct ProductArgs {
 };
 void Product(const ProductArgs& p);
 
+// out[i][r] = factor * tile[r][i], i < d rounded up to 4, r < kLanes. tile is [kLanes][width], out [..][kLanes].
+void Transpose(const float* tile, int64_t width, int64_t d, float factor, float* out);
+
 // Scores are in base 2: s = factor * q.k, so that 2^s = e^(scale * q.k), with factor = scale * log2(e) multiplied into
 // the panel. With a soft cap the panel carries scale / cap instead, and s = cap * log2(e) * tanh(product).
 struct TileArgs {
   float* s;             // [rows][kLanes]: products of panel and tile
-  int64_t rows, lanes;  // lanes: rounded up to kLaneStep
-  // Lane r sees the tile rows first[r] <= t < last[r]; all of them if `full`.
+  int64_t rows, lanes;  // arrays over lanes are kLanes long
+  // Lane r sees the tile rows first[r] <= t < last[r], which ascend with r; all of them if `full`.
   const float* first;
   const float* last;
   bool full;

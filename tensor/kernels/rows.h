@@ -14,6 +14,7 @@
 #include <type_traits>
 
 #include "tensor/dtype.h"
+#include "tensor/kernels/rows_f32.h"
 #include "tensor/view.h"
 
 namespace lorikeet::internal {
@@ -40,6 +41,7 @@ void NarrowRow(const float* x, int64_t n, int64_t stride, T* out) {
 inline void CopyRow(const View& v, int64_t offset, int64_t n, int64_t stride, float* out) {
   switch (v.dtype) {
     case DType::kBF16:
+      if (stride == 1) return WidenBF16(v.ptr<const bf16>() + offset, n, out);
       return WidenRow(v.ptr<const bf16>() + offset, n, stride, out);
     case DType::kF16:
       return WidenRow(v.ptr<const f16>() + offset, n, stride, out);
@@ -61,6 +63,7 @@ const C* ReadRow(const View& v, int64_t offset, int64_t n, int64_t stride, C* bu
 inline void StoreRow(const float* row, const View& v, int64_t offset, int64_t n, int64_t stride) {
   switch (v.dtype) {
     case DType::kBF16:
+      if (stride == 1) return NarrowBF16(row, n, v.ptr<bf16>() + offset);
       return NarrowRow(row, n, stride, v.ptr<bf16>() + offset);
     case DType::kF16:
       return NarrowRow(row, n, stride, v.ptr<f16>() + offset);
