@@ -121,10 +121,47 @@ void PackColumns(const Nf4View& w, int64_t cols, int64_t k0, int64_t k_count, in
   }
 }
 
+// out[16 * j + i] = x[4 * i + j] for each run of 64: a 16 x 4 transpose.
+void ArrangeF32(const float* x, int64_t cols, float* out) {
+  const __m512i low = _mm512_set_epi32(29, 25, 21, 17, 13, 9, 5, 1, 28, 24, 20, 16, 12, 8, 4, 0);  // j = 0 and 1
+  const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(2));                                // j = 2 and 3
+  for (int64_t k = 0; k < cols; k += 64) {
+    const __m512 a = _mm512_loadu_ps(x + k), b = _mm512_loadu_ps(x + k + 16);
+    const __m512 c = _mm512_loadu_ps(x + k + 32), d = _mm512_loadu_ps(x + k + 48);
+    const __m512 ab01 = _mm512_permutex2var_ps(a, low, b), cd01 = _mm512_permutex2var_ps(c, low, d);
+    const __m512 ab23 = _mm512_permutex2var_ps(a, high, b), cd23 = _mm512_permutex2var_ps(c, high, d);
+    _mm512_storeu_ps(out + k, _mm512_shuffle_f32x4(ab01, cd01, 0x44));
+    _mm512_storeu_ps(out + k + 16, _mm512_shuffle_f32x4(ab01, cd01, 0xee));
+    _mm512_storeu_ps(out + k + 32, _mm512_shuffle_f32x4(ab23, cd23, 0x44));
+    _mm512_storeu_ps(out + k + 48, _mm512_shuffle_f32x4(ab23, cd23, 0xee));
+  }
+}
+
+// The same for bf16, two runs side by side: out[32 * j + 16 * r + i] = x[64 * r + 4 * i + j]; zeros beyond cols.
+void ArrangeBF16(const uint16_t* x, int64_t cols, uint16_t* out) {
+  // Words 4 * i + j of two registers of 32, j = 0 in the lower half and 1 in the upper.
+  const __m512i step = _mm512_set_epi32(0x3c0038, 0x340030, 0x2c0028, 0x240020, 0x1c0018, 0x140010, 0xc0008, 0x40000,
+                                        0x3c0038, 0x340030, 0x2c0028, 0x240020, 0x1c0018, 0x140010, 0xc0008, 0x40000);
+  const __m512i low = _mm512_add_epi16(step, Join(_mm256_setzero_si256(), _mm256_set1_epi16(1)));
+  const __m512i high = _mm512_add_epi16(low, _mm512_set1_epi16(2));
+  for (int64_t k = 0; k < cols; k += 128) {
+    const __mmask32 second = k + 128 <= cols ? 0xffffffffu : 0u;
+    const __m512i a = _mm512_loadu_si512(x + k), b = _mm512_loadu_si512(x + k + 32);
+    const __m512i c = _mm512_maskz_loadu_epi16(second, x + k + 64), d = _mm512_maskz_loadu_epi16(second, x + k + 96);
+    const __m512i ab01 = _mm512_permutex2var_epi16(a, low, b), cd01 = _mm512_permutex2var_epi16(c, low, d);
+    const __m512i ab23 = _mm512_permutex2var_epi16(a, high, b), cd23 = _mm512_permutex2var_epi16(c, high, d);
+    _mm512_storeu_si512(out + k, _mm512_shuffle_i64x2(ab01, cd01, 0x44));
+    _mm512_storeu_si512(out + k + 32, _mm512_shuffle_i64x2(ab01, cd01, 0xee));
+    _mm512_storeu_si512(out + k + 64, _mm512_shuffle_i64x2(ab23, cd23, 0x44));
+    _mm512_storeu_si512(out + k + 96, _mm512_shuffle_i64x2(ab23, cd23, 0xee));
+  }
+}
+
 // A word holds four codes: shifted by 4 * t its lowest bits are those of element t ^ 1 of the four.
 template <int M>
 void DotF32(const Nf4View& w, int64_t cols, int64_t row0, int64_t rows, const float* x, float* y, int64_t y_stride) {
   const Scales scales(w);
+  const int64_t stride = Nf4DotColumns(cols);
   const __m512 codes = _mm512_loadu_ps(w.code_map);
   for (int64_t i = 0; i < rows; ++i) {
     const int64_t e = (row0 + i) * cols;
@@ -139,7 +176,7 @@ void DotF32(const Nf4View& w, int64_t cols, int64_t row0, int64_t rows, const fl
       for (int t = 0; t < 4; ++t) {
         const __m512 weights = _mm512_permutexvar_ps(_mm512_srli_epi32(words, 4 * t), table);
         for (int m = 0; m < M; ++m) {
-          sum[m][t] = _mm512_fmadd_ps(weights, _mm512_loadu_ps(x + m * cols + k + 16 * (t ^ 1)), sum[m][t]);
+          sum[m][t] = _mm512_fmadd_ps(weights, _mm512_loadu_ps(x + m * stride + k + 16 * (t ^ 1)), sum[m][t]);
         }
       }
     }
@@ -158,7 +195,7 @@ void DotBF16(const Nf4View& w, int64_t cols, int64_t row0, int64_t rows, const u
   const __m512 codes = _mm512_loadu_ps(w.code_map);
   const __m512i mask = _mm512_set1_epi32(0x000f000f);
   const __m512i upper = Join(_mm256_setzero_si256(), _mm256_set1_epi16(16));
-  const int64_t stride = (cols + 127) / 128 * 128;
+  const int64_t stride = Nf4DotColumns(cols);
   for (int64_t i = 0; i < rows; ++i) {
     const int64_t e = (row0 + i) * cols;
     __m512 sum[M][4];
@@ -197,15 +234,17 @@ void Nf4PackAvx512(const Nf4View& w, int64_t cols, bool transposed, int64_t k0, 
 }
 
 void Nf4DotF32Avx512(const Nf4View& w, int64_t cols, int64_t row0, int64_t rows, const float* x, int64_t m_count,
-                     float* y, int64_t y_stride) {
+                     int64_t x_stride, float* scratch, float* y, int64_t y_stride) {
+  for (int64_t m = 0; m < m_count; ++m) ArrangeF32(x + m * x_stride, cols, scratch + m * Nf4DotColumns(cols));
   constexpr decltype(&DotF32<1>) kDot[] = {DotF32<1>, DotF32<2>, DotF32<3>, DotF32<4>};
-  kDot[m_count - 1](w, cols, row0, rows, x, y, y_stride);
+  kDot[m_count - 1](w, cols, row0, rows, scratch, y, y_stride);
 }
 
 void Nf4DotBF16Avx512(const Nf4View& w, int64_t cols, int64_t row0, int64_t rows, const uint16_t* x, int64_t m_count,
-                      float* y, int64_t y_stride) {
+                      int64_t x_stride, uint16_t* scratch, float* y, int64_t y_stride) {
+  for (int64_t m = 0; m < m_count; ++m) ArrangeBF16(x + m * x_stride, cols, scratch + m * Nf4DotColumns(cols));
   constexpr decltype(&DotBF16<1>) kDot[] = {DotBF16<1>, DotBF16<2>, DotBF16<3>, DotBF16<4>};
-  kDot[m_count - 1](w, cols, row0, rows, x, y, y_stride);
+  kDot[m_count - 1](w, cols, row0, rows, scratch, y, y_stride);
 }
 
 }  // namespace lorikeet::internal

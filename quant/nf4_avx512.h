@@ -18,15 +18,14 @@ namespace lorikeet::internal {
 void Nf4PackAvx512(const Nf4View& w, int64_t cols, bool transposed, int64_t k0, int64_t k_count, int64_t n0,
                    uint16_t* dst);
 
-// y[m * y_stride + i] = sum_k x[m, k] * W[row0 + i, k] for i < rows, m < m_count <= 4. cols and the block size are
-// multiples of 64. x is arranged in the order in which the codes come out of their words:
-//   f32:   x[m * cols + 64 * r + 16 * j + i]                          = x_m[64 * r + 4 * i + j]     i < 16, j < 4
-//   bf16:  x[m * stride + 128 * (r / 2) + 32 * j + 16 * (r % 2) + i]  = the same; stride = cols rounded up to 128,
-//          zeros beyond cols
+// y[m * y_stride + i] = sum_k x[m * x_stride + k] * W[row0 + i, k] for i < rows, m < m_count <= 4. cols and the block
+// size are multiples of 64. x is first put into `scratch`, which holds 4 * Nf4DotColumns(cols) elements, in the order
+// in which codes come out of their words.
+constexpr int64_t Nf4DotColumns(int64_t cols) { return (cols + 127) / 128 * 128; }
 void Nf4DotF32Avx512(const Nf4View& w, int64_t cols, int64_t row0, int64_t rows, const float* x, int64_t m_count,
-                     float* y, int64_t y_stride);
+                     int64_t x_stride, float* scratch, float* y, int64_t y_stride);
 void Nf4DotBF16Avx512(const Nf4View& w, int64_t cols, int64_t row0, int64_t rows, const uint16_t* x, int64_t m_count,
-                      float* y, int64_t y_stride);
+                      int64_t x_stride, uint16_t* scratch, float* y, int64_t y_stride);
 
 }  // namespace lorikeet::internal
 

@@ -38,31 +38,19 @@ void PackBF16(const void* context, bool transposed, int64_t k0, int64_t k_count,
   internal::Nf4PackAvx512(w.view(), w.source().cols, transposed, k0, k_count, n0, dst);
 }
 
-// The order that nf4_avx512.h describes: element 4i + j of each 64 to place (j, i), two runs of 64 side by side for
-// bf16.
-void Arrange(const float* x, int64_t cols, float* out) {
-  for (int64_t k = 0; k < cols; ++k) out[k / 64 * 64 + k % 4 * 16 + k % 64 / 4] = x[k];
-}
-void Arrange(const bf16* x, int64_t cols, uint16_t* out) {
-  for (int64_t k = 0; k < cols; ++k) out[k / 128 * 128 + k % 4 * 32 + k / 64 % 2 * 16 + k % 64 / 4] = x[k].bits;
-}
-
 void DotRows(const void* context, int64_t row0, int64_t rows, DType x_dtype, const void* x, int64_t m_count,
              int64_t x_stride, float* y, int64_t y_stride) {
   const Nf4Panels& w = Panels(context);
   const int64_t cols = w.source().cols;
+  thread_local std::vector<float> scratch;  // kept from call to call: a product has many
+  scratch.resize(static_cast<size_t>(kDotRows * internal::Nf4DotColumns(cols)));
   if (x_dtype == DType::kF32) {
-    std::vector<float> arranged(m_count * cols);
-    for (int64_t m = 0; m < m_count; ++m)
-      Arrange(static_cast<const float*>(x) + m * x_stride, cols, &arranged[m * cols]);
-    internal::Nf4DotF32Avx512(w.view(), cols, row0, rows, arranged.data(), m_count, y, y_stride);
-    return;
+    internal::Nf4DotF32Avx512(w.view(), cols, row0, rows, static_cast<const float*>(x), m_count, x_stride,
+                              scratch.data(), y, y_stride);
+  } else {
+    internal::Nf4DotBF16Avx512(w.view(), cols, row0, rows, static_cast<const uint16_t*>(x), m_count, x_stride,
+                               reinterpret_cast<uint16_t*>(scratch.data()), y, y_stride);
   }
-  const int64_t padded = (cols + 127) / 128 * 128;
-  std::vector<uint16_t> arranged(m_count * padded);
-  for (int64_t m = 0; m < m_count; ++m)
-    Arrange(static_cast<const bf16*>(x) + m * x_stride, cols, &arranged[m * padded]);
-  internal::Nf4DotBF16Avx512(w.view(), cols, row0, rows, arranged.data(), m_count, y, y_stride);
 }
 
 }  // namespace
