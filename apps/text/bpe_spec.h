@@ -24,7 +24,7 @@ enum class Normalizer { kNone, kNfc };
 // A string that is cut out of the text before anything else and becomes one token.
 struct AddedToken {
   int32_t id = -1;
-  std::string content;
+  std::string content = {};
   bool single_word = false;  // only where no word character touches it
   bool lstrip = false;       // swallows the whitespace to its left
   bool rstrip = false;       // ... to its right

@@ -1,8 +1,9 @@
 // A random order without state: Permute(key, n, i) is the i-th of 0..n-1 shuffled by key, in O(1) memory and time. So
 // the order of the data is a function of (seed, epoch, index) and a resumed run needs nothing but the index.
 //
-// A four-round Feistel network over the smallest even-bit range that holds n, with Philox as its round function; values
-// outside 0..n-1 are walked through again ("cycle walking", Black and Rogaway, 2002), fewer than four times on average.
+// An eight-round Feistel network over the smallest even-bit range (at least 256) that holds n, Philox its round
+// function; values outside 0..n-1 are walked through again ("cycle walking", Black and Rogaway, 2002), for n > 64 fewer
+// than four times on average.
 #ifndef LORIKEET_APPS_TEXT_PERMUTATION_H_
 #define LORIKEET_APPS_TEXT_PERMUTATION_H_
 
