@@ -1,0 +1,42 @@
+#include "autograd/ops/norm.h"
+
+#include <vector>
+
+#include "autograd/tape.h"
+#include "tensor/ops/norm.h"
+
+namespace lorikeet {
+
+// y = w*x*r,  r = 1/sqrt(mean(x^2)+eps) per row.      x [.., d], w [d]
+//   dx = r*(w*dy - x*r^2*mean(w*dy*x)),   dw = sum_rows dy*x*r.     Saves x, w and one r per row.
+Variable RmsNorm(const Variable& x, const Variable& w, float eps) {
+  auto [y, rstd] = tensor::RmsNorm(x.value(), w.value(), eps);
+  return Record("RmsNorm", {x, w}, y, {x.value(), w.value(), rstd},
+                [](absl::Span<Tensor> saved, const Tensor& dy, GradSink& grad) {
+                  auto [dx, dw] = tensor::RmsNormGrad(dy, saved[0], saved[1], saved[2], grad.wants(1));
+                  grad.Add(0, dx);
+                  if (grad.wants(1)) grad.Add(1, dw);
+                });
+}
+
+// h = x + residual,  y = RmsNorm(h, w).
+//   dh' = dh + RmsNorm's dx;   dx = dresidual = dh',   dw as above.     Saves h, w and one r per row.
+std::pair<Variable, Variable> AddRmsNorm(const Variable& x, const Variable& residual, const Variable& w, float eps) {
+  auto [h, y, rstd] = tensor::AddRmsNorm(x.value(), residual.value(), w.value(), eps);
+  const std::vector<Variable> out =
+      RecordMany("AddRmsNorm", {x, residual, w}, {h, y}, {h, w.value(), rstd},
+                 [](absl::Span<Tensor> saved, absl::Span<const Tensor> dys, GradSink& grad) {
+                   if (!dys[1].defined()) {  // only h was used
+                     grad.Add(0, dys[0]);
+                     grad.Add(1, dys[0]);
+                     return;
+                   }
+                   auto [dx, dw] = tensor::AddRmsNormGrad(dys[1], dys[0], saved[0], saved[1], saved[2], grad.wants(2));
+                   grad.Add(0, dx);
+                   grad.Add(1, dx);
+                   if (grad.wants(2)) grad.Add(2, dw);
+                 });
+  return {out[0], out[1]};
+}
+
+}  // namespace lorikeet

@@ -1,0 +1,174 @@
+#include "autograd/tape.h"
+
+#include <vector>
+
+#include "absl/types/span.h"
+#include "autograd/checkpoint.h"
+#include "autograd/ops/elementwise.h"
+#include "autograd/ops/reduce.h"
+#include "autograd/parameter.h"
+#include "autograd/variable.h"
+#include "gtest/gtest.h"
+#include "tensor/ops/elementwise.h"
+#include "tensor/tensor.h"
+
+namespace lorikeet {
+namespace {
+
+Tensor Doubles(std::initializer_list<double> values) {
+  return Tensor::From<double>(values, {static_cast<int64_t>(values.size())});
+}
+Parameter Trainable(std::initializer_list<double> values) { return {.name = "p", .value = Doubles(values)}; }
+std::vector<double> Values(const Tensor& t) {
+  const Tensor c = t.Contiguous();
+  return {c.data<double>().begin(), c.data<double>().end()};
+}
+Tensor One() { return Tensor::Scalar(1, DType::kF64); }
+
+TEST(TapeTest, AParameterUsedTwiceGetsTheSumOfBothGradients) {
+  Parameter p = Trainable({2, 3});
+  Tape tape;
+  const Variable x = Use(p);
+  tape.Backward(Sum(Add(Mul(x, x), x)), One());  // d(x^2 + x) = 2x + 1
+  EXPECT_EQ(Values(p.grad), (std::vector<double>{5, 7}));
+}
+
+TEST(TapeTest, GradientsAddUpOverBackwardCalls) {
+  Parameter p = Trainable({2});
+  for (int i = 0; i < 3; ++i) {
+    Tape tape;
+    tape.Backward(Sum(Scale(Use(p), 10)), One());
+  }
+  EXPECT_EQ(Values(p.grad), (std::vector<double>{30}));
+}
+
+TEST(TapeTest, SharedGradientsAreNotOverwrittenByALaterSum) {
+  // Add hands the same dy to both inputs; summing into one of them in place would corrupt the other.
+  Parameter p = Trainable({1}), q = Trainable({1});
+  Tape tape;
+  const Variable a = Scale(Use(p), 1), b = Scale(Use(q), 1);
+  const Variable twice = Add(a, Add(a, b));
+  tape.Backward(Sum(twice), One());
+  EXPECT_EQ(Values(p.grad), (std::vector<double>{2}));
+  EXPECT_EQ(Values(q.grad), (std::vector<double>{1}));
+}
+
+TEST(TapeTest, WithoutATapeNothingIsRecorded) {
+  Parameter p = Trainable({2});
+  EXPECT_FALSE(Mul(Use(p), Use(p)).needs_grad());
+  Tape tape;
+  {
+    Tape::Pause pause;
+    EXPECT_FALSE(Square(Use(p)).needs_grad());
+  }
+  EXPECT_TRUE(Square(Use(p)).needs_grad());
+}
+
+TEST(TapeTest, AFrozenParameterIsAConstantAndKeepsNoGradient) {
+  Parameter p = Trainable({2}), frozen = {.name = "f", .value = Doubles({3}), .trainable = false};
+  Tape tape;
+  tape.Backward(Sum(Mul(Use(p), Use(frozen))), One());
+  EXPECT_EQ(Values(p.grad), (std::vector<double>{3}));
+  EXPECT_FALSE(frozen.grad.defined());
+}
+
+TEST(TapeTest, ALeafIsToldOnceWhenItsGradientIsComplete) {
+  Tape tape;
+  int calls = 0;
+  Tensor got;
+  const Variable x = tape.Leaf(Doubles({3}), [&](Tensor g) { ++calls, got = g; });
+  tape.Leaf(Doubles({1}), [&](Tensor) { ADD_FAILURE() << "an unused leaf has no gradient"; });
+  tape.Backward(Sum(Mul(x, Mul(x, x))), One());
+  EXPECT_EQ(calls, 1);
+  EXPECT_EQ(Values(got), (std::vector<double>{27}));
+}
+
+TEST(TapeTest, RecordManyGivesItsRuleEveryGradientAtOnce) {
+  Parameter p = Trainable({1, 2});
+  Tape tape;
+  const Tensor v = p.value;
+  const std::vector<Variable> both = RecordMany("Split", {Use(p)}, {tensor::Scale(v, 2), tensor::Scale(v, 3), v}, {},
+                                                [](absl::Span<Tensor>, absl::Span<const Tensor> dys, GradSink& grad) {
+                                                  ASSERT_EQ(dys.size(), 3u);
+                                                  EXPECT_FALSE(dys[2].defined());
+                                                  grad.Add(0, tensor::Scale(dys[0], 2));
+                                                  grad.Add(0, tensor::Scale(dys[1], 3));
+                                                });
+  tape.Backward(Sum(Add(both[0], both[1])), One());
+  EXPECT_EQ(Values(p.grad), (std::vector<double>{5, 5}));
+}
+
+TEST(TapeTest, SavedTensorsAreCountedOnceAndFreedByBackward) {
+  Parameter p = Trainable({1, 2, 3, 4});
+  Tape tape;
+  const Variable x = Use(p);
+  const Variable y = Mul(x, x);  // saves x twice
+  EXPECT_EQ(tape.saved_bytes(), 32);
+  EXPECT_NE(tape.Report().find("Mul: 1 records, 32 bytes saved"), std::string::npos) << tape.Report();
+  const int64_t holders = p.value.use_count();
+  tape.Backward(Sum(y), One());
+  EXPECT_EQ(tape.saved_bytes(), 0);
+  EXPECT_LT(p.value.use_count(), holders);
+}
+
+TEST(TapeTest, AMillionRecordsUnwindWithoutRecursion) {
+  Parameter p = Trainable({1});
+  Tape tape;
+  Variable x = Use(p);
+  for (int i = 0; i < 1000000; ++i) x = AddScalar(x, 0);
+  tape.Backward(Sum(x), One());
+  EXPECT_EQ(Values(p.grad), (std::vector<double>{1}));
+}
+
+TEST(CheckpointTest, GradientsEqualThoseOfTheDirectRun) {
+  Parameter p = Trainable({0.5, -1}), q = Trainable({0.5, -1});
+  const auto f = [](const Variable& x, Parameter& w) { return Exp(Mul(Tanh(x), Use(w))); };
+  const Tensor input = Doubles({0.3, 0.7});
+  Tensor direct, checkpointed;
+  {
+    Tape tape;
+    const Variable x = tape.Leaf(input, [&](Tensor g) { direct = g; });
+    tape.Backward(Sum(f(x, p)), One());
+  }
+  {
+    Tape tape;
+    const Variable x = tape.Leaf(input, [&](Tensor g) { checkpointed = g; });
+    const Variable y = Checkpoint([&](absl::Span<const Variable> in) { return f(in[0], q); }, {x});
+    EXPECT_EQ(tape.num_records(), 2);  // the leaf and the checkpoint
+    tape.Backward(Sum(y), One());
+  }
+  EXPECT_EQ(Values(direct), Values(checkpointed));
+  EXPECT_EQ(Values(p.grad), Values(q.grad));
+}
+
+TEST(CheckpointTest, AFrozenInputWithTrainableParametersInsideStillTrains) {
+  Parameter p = Trainable({2});
+  Tape tape;
+  const Variable y =
+      Checkpoint([&](absl::Span<const Variable> in) { return Mul(in[0], Use(p)); }, {Variable(Doubles({5}))});
+  ASSERT_TRUE(y.needs_grad());
+  tape.Backward(Sum(y), One());
+  EXPECT_EQ(Values(p.grad), (std::vector<double>{5}));
+}
+
+TEST(CheckpointTest, NothingTrainableInsideMeansNothingRecorded) {
+  Tape tape;
+  const Variable y = Checkpoint([](absl::Span<const Variable> in) { return Square(in[0]); }, {Variable(Doubles({5}))});
+  EXPECT_FALSE(y.needs_grad());
+}
+
+TEST(TapeDeathTest, AVariableOfAnotherTapeIsRefused) {
+  Parameter p = Trainable({2});
+  Tape outer;
+  const Variable x = Use(p);
+  EXPECT_DEATH(
+      {
+        Tape inner;
+        Square(x);
+      },
+      "another tape");
+  EXPECT_DEATH(outer.Backward(Variable(Doubles({1})), Doubles({1})), "depends on nothing");
+}
+
+}  // namespace
+}  // namespace lorikeet
