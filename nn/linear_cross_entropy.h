@@ -1,0 +1,41 @@
+// LinearCrossEntropy: the language-model loss, without ever holding [tokens, vocab] logits.
+//
+//   loss = scale * sum_i cross_entropy(h_i * W_head^T, target_i)       over the rows with target_i >= 0
+//
+//   Variable loss = LinearCrossEntropy(h, model.head(), targets, {.scale = 1.0f / answer_tokens});
+//   tape.Backward(loss, Tensor::Scalar(1, DType::kF32));
+//
+// h [tokens, hidden], targets i32 [tokens] (-1: no loss, the row is dropped before the product), loss f32 scalar.
+// `scale` is one over *all* answer tokens of the optimizer step, so that micro-batches add up to the mean. Rows are
+// taken `chunk` at a time; when recording, each chunk's gradient is computed at once, in the forward pass, and only dh
+// (and the head's own gradient, where the head trains) is kept; Backward multiplies by its dy.
+// Source of the idea: Wijmans et al., "Cut your losses in large-vocabulary language models", 2024.
+#ifndef LORIKEET_NN_LINEAR_CROSS_ENTROPY_H_
+#define LORIKEET_NN_LINEAR_CROSS_ENTROPY_H_
+
+#include <cstdint>
+
+#include "autograd/variable.h"
+#include "nn/linear_map.h"
+#include "tensor/tensor.h"
+
+namespace lorikeet {
+
+struct LinearCrossEntropyOptions {
+  float scale = 1;
+  float softcap = 0;    // > 0: logits become softcap * tanh(logits / softcap)
+  int64_t chunk = 256;  // rows of logits that exist at a time
+};
+
+struct LossCounts {
+  double loss_sum = 0;  // unscaled
+  int64_t tokens = 0;   // rows with a target
+  int64_t correct = 0;  // rows whose largest logit is the target
+};
+
+Variable LinearCrossEntropy(const Variable& h, LinearMap& head, const Tensor& targets,
+                            const LinearCrossEntropyOptions& options, LossCounts* counts = nullptr);
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_NN_LINEAR_CROSS_ENTROPY_H_

@@ -1,0 +1,67 @@
+#include "nn/models/llama.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "autograd/checkpoint.h"
+#include "autograd/ops/elementwise.h"
+#include "autograd/tape.h"
+#include "tensor/ops/rope.h"
+
+namespace lorikeet {
+
+LlamaLayer::LlamaLayer(const ModelConfig& c, int64_t index)
+    : input_norm_(c.hidden_size, c.rms_norm_eps),
+      post_attention_norm_(c.hidden_size, c.rms_norm_eps),
+      attention_(c, index),
+      mlp_(c.hidden_size, c.intermediate_size, c.mlp_bias) {}
+
+Variable LlamaLayer::operator()(const Variable& h, const Batch& batch, const tensor::RopeTable& rope, KvCache* cache) {
+  const Variable a = attention_(input_norm_(h), batch, rope, cache);
+  const auto [sum, normed] = post_attention_norm_.AddNorm(a, h);
+  return Add(sum, mlp_(normed));
+}
+
+void LlamaLayer::Visit(Visitor& v) {
+  v.Child("input_layernorm", input_norm_);
+  v.Child("self_attn", attention_);
+  v.Child("post_attention_layernorm", post_attention_norm_);
+  v.Child("mlp", mlp_);
+}
+
+Llama::Llama(const ModelConfig& c, DType compute_dtype)
+    : config_(c),
+      compute_dtype_(compute_dtype),
+      inv_freq_(tensor::RopeFrequencies(c.rope_theta, c.head_dim, c.rope_scaling)),
+      embed_(c.vocab_size, c.hidden_size),
+      norm_(c.hidden_size, c.rms_norm_eps) {
+  for (int64_t i = 0; i < c.num_layers; ++i) layers_.push_back(std::make_unique<LlamaLayer>(c, i));
+  if (!c.tie_word_embeddings) head_.emplace(c.hidden_size, c.vocab_size, /*bias=*/false);
+}
+
+Variable Llama::Hidden(const Batch& batch, KvCache* cache) {
+  const tensor::RopeTable rope = tensor::MakeRopeTable(batch.positions, inv_freq_);
+  Variable h = embed_(batch.tokens, compute_dtype_);
+  for (const auto& layer : layers_) {
+    if (checkpointing_ && Tape::Current() != nullptr) {
+      h = Checkpoint(
+          [&layer = *layer, batch, rope](absl::Span<const Variable> in) { return layer(in[0], batch, rope, nullptr); },
+          {h});
+    } else {
+      h = (*layer)(h, batch, rope, cache);
+    }
+  }
+  if (cache != nullptr) cache->Advance(batch.tokens.size());
+  return norm_(h);
+}
+
+void Llama::Visit(Visitor& v) {
+  v.Scope("model", [&] {
+    v.Child("embed_tokens", embed_);
+    for (size_t i = 0; i < layers_.size(); ++i) v.Child(absl::StrCat("layers.", i), *layers_[i]);
+    v.Child("norm", norm_);
+  });
+  if (head_) v.Child("lm_head", *head_);
+}
+
+}  // namespace lorikeet

@@ -1,0 +1,64 @@
+// Llama and its family: RMSNorm, rotary positions, grouped-query attention, SwiGLU. Also Qwen2, which adds a bias to
+// q, k and v.
+//
+//   h = embed(tokens)
+//   for each layer:  h = h + attention(norm1(h));  h = h + mlp(norm2(h))
+//   logits = norm(h) * W_head^T                       W_head is the embedding itself when tied
+//
+// Touvron et al., "LLaMA", 2023; "Qwen2 technical report", 2024. Parameter names are Hugging Face's. A freshly built
+// model has empty slots; LoadModel (nn/load.h) fills them.
+#ifndef LORIKEET_NN_MODELS_LLAMA_H_
+#define LORIKEET_NN_MODELS_LLAMA_H_
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "nn/attention.h"
+#include "nn/causal_lm.h"
+#include "nn/embedding.h"
+#include "nn/linear.h"
+#include "nn/mlp.h"
+#include "nn/model_config.h"
+#include "nn/rms_norm.h"
+
+namespace lorikeet {
+
+class LlamaLayer : public Module {
+ public:
+  LlamaLayer(const ModelConfig& config, int64_t index);
+  Variable operator()(const Variable& h, const Batch& batch, const tensor::RopeTable& rope, KvCache* cache);
+  void Visit(Visitor& v) override;
+
+ private:
+  RmsNormLayer input_norm_, post_attention_norm_;
+  SelfAttention attention_;
+  Mlp mlp_;
+};
+
+class Llama : public CausalLm {
+ public:
+  Llama(const ModelConfig& config, DType compute_dtype);
+
+  const ModelConfig& config() const override { return config_; }
+  DType compute_dtype() const override { return compute_dtype_; }
+  void set_gradient_checkpointing(bool on) override { checkpointing_ = on; }
+  Variable Hidden(const Batch& batch, KvCache* cache) override;
+  LinearMap& head() override { return head_ ? head_->map() : embed_.map(); }
+  bool tied_head() const override { return !head_.has_value(); }
+  void Visit(Visitor& v) override;
+
+ private:
+  ModelConfig config_;
+  DType compute_dtype_;
+  bool checkpointing_ = false;
+  Tensor inv_freq_;  // [head_dim / 2]
+  Embedding embed_;
+  std::vector<std::unique_ptr<LlamaLayer>> layers_;
+  RmsNormLayer norm_;
+  std::optional<Linear> head_;
+};
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_NN_MODELS_LLAMA_H_
