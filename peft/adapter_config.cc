@@ -1,0 +1,278 @@
+#include "peft/adapter_config.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "nlohmann/json.hpp"
+
+namespace lorikeet {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// Fields that only say where an adapter came from, how it was initialised or how PEFT places it.
+const std::set<std::string>& Harmless() {
+  static const auto* const names = new std::set<std::string>{
+      "auto_mapping",      "corda_config", "ensure_weight_tying", "eva_config",    "fan_in_fan_out",
+      "inference_mode",    "loftq_config", "lora_ga_config",      "megatron_core", "peft_version",
+      "qalora_group_size", "revision",     "runtime_config",      "task_type"};
+  return *names;
+}
+
+// Fields that change what an adapter computes; set, they are an error.
+constexpr const char* kUnsupported[] = {"alora_invocation_tokens",
+                                        "arrow_config",
+                                        "kasa_config",
+                                        "layer_replication",
+                                        "lora_bias",
+                                        "megatron_config",
+                                        "modules_to_save",
+                                        "monteclora_config",
+                                        "target_parameters",
+                                        "trainable_token_indices",
+                                        "use_bdlora",
+                                        "use_qalora",
+                                        "velora_config"};
+
+// Initialisations that only choose A and B. The others move a part of W into them and leave W changed, or ask for it.
+constexpr const char* kPlainInits[] = {"gaussian", "orthogonal", "eva"};
+
+std::string Printed(const Json& v) { return v.dump(-1, ' ', true, Json::error_handler_t::replace); }
+
+bool IsSet(const Json& v) {
+  if (v.is_null() || v == false) return false;
+  return !(v.is_array() || v.is_object()) || !v.empty();
+}
+
+constexpr char kRankRule[] = "a whole number from 1 to 65536";
+
+bool IsRank(const Json& v) { return v.is_number_integer() && v.get<int64_t>() >= 1 && v.get<int64_t>() <= 65536; }
+bool IsPositive(const Json& v) { return v.is_number() && v.get<double>() > 0 && std::isfinite(v.get<double>()); }
+
+// Reads fields, keeping the first complaint.
+class Reader {
+ public:
+  Reader(const Json& object, absl::string_view where) : object_(object), where_(where) {}
+
+  const Json* Find(const char* name) const {
+    const auto it = object_.find(name);
+    return it == object_.end() || it->is_null() ? nullptr : &*it;
+  }
+  void Fail(const char* name, absl::string_view expected) {
+    if (status.ok()) status = absl::InvalidArgumentError(absl::StrCat(where_, ": \"", name, "\" must be ", expected));
+  }
+  void Bool(const char* name, bool* out) {
+    const Json* v = Find(name);
+    if (v == nullptr) return;
+    if (!v->is_boolean()) return Fail(name, "true or false");
+    *out = v->get<bool>();
+  }
+  void Positive(const char* name, double* out) {
+    const Json* v = Find(name);
+    if (v == nullptr) return;
+    if (!IsPositive(*v)) return Fail(name, "a positive number");
+    *out = v->get<double>();
+  }
+  void Fraction(const char* name, double* out) {
+    const Json* v = Find(name);
+    if (v == nullptr) return;
+    if (!v->is_number() || !(v->get<double>() >= 0 && v->get<double>() < 1))
+      return Fail(name, "at least 0 and below 1");
+    *out = v->get<double>();
+  }
+  void Rank(const char* name, int64_t* out) {
+    const Json* v = Find(name);
+    if (v == nullptr) return;
+    if (!IsRank(*v)) return Fail(name, kRankRule);
+    *out = v->get<int64_t>();
+  }
+  void Names(const char* name, NamePattern* out) {
+    const Json* v = Find(name);
+    if (v == nullptr) return;
+    if (v->is_string()) {
+      out->regex = v->get<std::string>();
+      return;
+    }
+    if (!v->is_array()) return Fail(name, "a list of names or one regular expression");
+    for (const Json& n : *v) {
+      if (!n.is_string()) return Fail(name, "a list of names or one regular expression");
+      out->list.push_back(n.get<std::string>());
+    }
+  }
+  template <typename T>
+  void Pattern(const char* name, bool (*valid)(const Json&), const char* rule,
+               std::vector<std::pair<std::string, T>>* out) {
+    const Json* v = Find(name);
+    if (v == nullptr) return;
+    if (!v->is_object()) return Fail(name, "an object whose keys are regular expressions");
+    for (const auto& [key, value] : v->items()) {
+      if (!valid(value)) return Fail(name, absl::StrCat("an object whose values are each ", rule));
+      out->emplace_back(key, value.template get<T>());
+    }
+  }
+  void Layers(const char* name, std::vector<int64_t>* out) {
+    const Json* v = Find(name);
+    if (v == nullptr) return;
+    const Json list = v->is_array() ? *v : Json::array({*v});
+    for (const Json& n : list) {
+      if (!n.is_number_integer()) return Fail(name, "a layer number or a list of them");
+      out->push_back(n.get<int64_t>());
+    }
+  }
+
+  absl::Status status;
+
+ private:
+  const Json& object_;
+  const std::string where_;
+};
+
+absl::Status CheckSupport(const Json& json, absl::string_view where, std::vector<std::string>* warnings) {
+  static const std::set<std::string> known = {"r",
+                                              "lora_alpha",
+                                              "lora_dropout",
+                                              "use_rslora",
+                                              "use_dora",
+                                              "target_modules",
+                                              "exclude_modules",
+                                              "layers_to_transform",
+                                              "layers_pattern",
+                                              "init_lora_weights",
+                                              "rank_pattern",
+                                              "alpha_pattern",
+                                              "base_model_name_or_path",
+                                              "peft_type",
+                                              "bias"};
+  for (const char* name : kUnsupported) {
+    if (json.contains(name) && IsSet(json[name])) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          where, ": \"", name, "\" is set, which changes what the adapter computes and is not supported here"));
+    }
+  }
+  for (const auto& [key, value] : json.items()) {
+    const bool listed =
+        known.count(key) > 0 || Harmless().count(key) > 0 ||
+        std::any_of(std::begin(kUnsupported), std::end(kUnsupported), [&](const char* n) { return key == n; });
+    if (!listed && warnings != nullptr)
+      warnings->push_back(absl::StrCat(where, ": \"", key, "\" is not known here and was ignored"));
+  }
+  return absl::OkStatus();
+}
+
+// Fields of which only some values can be followed.
+absl::Status CheckMeaning(const Reader& f, absl::string_view where) {
+  const Json* bias = f.Find("bias");
+  if (bias != nullptr && *bias != "none") {
+    return absl::InvalidArgumentError(
+        absl::StrCat(where, ": \"bias\" must be \"none\"; trained biases are not supported"));
+  }
+  const Json* init = f.Find("init_lora_weights");
+  if (init == nullptr || init->is_boolean()) return absl::OkStatus();
+  for (const char* name : kPlainInits) {
+    if (*init == name) return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat(where, ": \"init_lora_weights\" is ", Printed(*init),
+                   ", which goes with changed base weights that the adapter does not hold; "
+                   "convert it to an ordinary LoRA with PEFT's save_pretrained("
+                   "path_initial_model_for_weight_conversion=...)"));
+}
+
+// 8 rather than 8.0, as Python writes an int.
+Json NumberJson(double x) { return x == std::floor(x) && std::abs(x) < 1e15 ? Json(static_cast<int64_t>(x)) : Json(x); }
+
+Json NamesJson(const NamePattern& p) {
+  if (p.regex) return *p.regex;
+  return p.list.empty() ? Json() : Json(p.list);
+}
+
+}  // namespace
+
+double AdapterConfig::Scaling(int64_t rank, double alpha) const {
+  const double n = static_cast<double>(rank);
+  return use_rslora ? alpha / std::sqrt(n) : alpha / n;
+}
+
+absl::StatusOr<AdapterConfig> ParseAdapterConfig(absl::string_view text, absl::string_view where,
+                                                 std::vector<std::string>* warnings) {
+  const Json json = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object())
+    return absl::InvalidArgumentError(absl::StrCat(where, ": not a JSON object; is the file damaged?"));
+  Reader f(json, where);
+  const Json* type = f.Find("peft_type");
+  if (type == nullptr || *type != "LORA") {
+    return absl::InvalidArgumentError(absl::StrCat(
+        where, ": peft_type is ", type == nullptr ? "missing" : Printed(*type), "; only \"LORA\" adapters are known"));
+  }
+  if (absl::Status s = CheckSupport(json, where, warnings); !s.ok()) return s;
+  if (absl::Status s = CheckMeaning(f, where); !s.ok()) return s;
+  AdapterConfig c;
+  c.r = 8, c.lora_alpha = 8, c.all_linear = false;  // PEFT's defaults for what a file leaves out
+  f.Rank("r", &c.r);
+  f.Positive("lora_alpha", &c.lora_alpha);
+  f.Fraction("lora_dropout", &c.lora_dropout);
+  f.Bool("use_rslora", &c.use_rslora);
+  f.Bool("use_dora", &c.use_dora);
+  f.Names("target_modules", &c.target);
+  f.Names("exclude_modules", &c.exclude);
+  f.Pattern("rank_pattern", IsRank, kRankRule, &c.rank_pattern);
+  f.Pattern("alpha_pattern", IsPositive, "a positive number", &c.alpha_pattern);
+  f.Layers("layers_to_transform", &c.layers_to_transform);
+  NamePattern layers_pattern;
+  f.Names("layers_pattern", &layers_pattern);
+  c.layers_pattern = layers_pattern.list;
+  if (layers_pattern.regex) c.layers_pattern = {*layers_pattern.regex};
+  if (const Json* base = f.Find("base_model_name_or_path")) {
+    if (!base->is_string()) f.Fail("base_model_name_or_path", "a string");
+    if (f.status.ok()) c.base_model_name_or_path = base->get<std::string>();
+  }
+  if (!f.status.ok()) return f.status;
+  if (c.target.regex && absl::AsciiStrToLower(*c.target.regex) == "all-linear") {
+    c.all_linear = true;
+    c.target = {};
+  }
+  return c;
+}
+
+std::string AdapterConfigToJson(const AdapterConfig& c, const std::vector<std::string>& adapted) {
+  // Keys sorted, as PEFT sorts them; but patterns keep their order, because the first match wins.
+  std::map<std::string, Json> j;
+  for (const char* name :
+       {"alora_invocation_tokens", "arrow_config", "auto_mapping", "corda_config", "eva_config", "exclude_modules",
+        "kasa_config", "layer_replication", "layers_pattern", "layers_to_transform", "lora_ga_config",
+        "megatron_config", "modules_to_save", "monteclora_config", "revision", "target_parameters",
+        "trainable_token_indices", "use_bdlora", "velora_config"}) {
+    j[name] = nullptr;
+  }
+  for (const char* name : {"ensure_weight_tying", "fan_in_fan_out", "lora_bias", "use_qalora"}) j[name] = false;
+  for (const char* name : {"inference_mode", "init_lora_weights"}) j[name] = true;
+  j["base_model_name_or_path"] = c.base_model_name_or_path;
+  j["bias"] = "none";
+  j["loftq_config"] = Json::object();
+  j["lora_alpha"] = NumberJson(c.lora_alpha);
+  j["lora_dropout"] = c.lora_dropout;
+  j["megatron_core"] = "megatron.core";
+  j["peft_type"] = "LORA";
+  j["peft_version"] = "0.21.2";
+  j["qalora_group_size"] = 16;
+  j["r"] = c.r;
+  j["rank_pattern"] = j["alpha_pattern"] = Json::object();
+  for (const auto& [key, r] : c.rank_pattern) j["rank_pattern"][key] = r;
+  for (const auto& [key, alpha] : c.alpha_pattern) j["alpha_pattern"][key] = NumberJson(alpha);
+  j["target_modules"] = c.all_linear ? Json(adapted) : NamesJson(c.target);
+  j["exclude_modules"] = NamesJson(c.exclude);
+  if (!c.layers_to_transform.empty()) j["layers_to_transform"] = c.layers_to_transform;
+  if (!c.layers_pattern.empty()) j["layers_pattern"] = c.layers_pattern;
+  j["task_type"] = "CAUSAL_LM";
+  j["use_dora"] = c.use_dora;
+  j["use_rslora"] = c.use_rslora;
+  return Json(j).dump(2, ' ', /*ensure_ascii=*/true, Json::error_handler_t::replace);
+}
+
+}  // namespace lorikeet

@@ -1,0 +1,63 @@
+// AdapterConfig: what to adapt and how, and its file form, PEFT's adapter_config.json.
+//
+//   AdapterConfig config;                               // r 16, alpha 32, all-linear
+//   config.target.list = {"q_proj", "v_proj"};
+//   absl::StatusOr<AdapterConfig> read = ParseAdapterConfig(json_text, "adapter/adapter_config.json");
+//
+// Files are written as PEFT writes them: every field, keys sorted, indent 2, inference_mode true; but the keys of a
+// pattern keep their order, since the first that matches wins. Reading: a field that changes the meaning and is not
+// supported here (layer_replication, modules_to_save, PiSSA's changed base, ...) is an error when it is set; an unknown
+// field is a warning. Errors: InvalidArgument with the file and the field. Source: PEFT 0.21's LoraConfig.
+#ifndef LORIKEET_PEFT_ADAPTER_CONFIG_H_
+#define LORIKEET_PEFT_ADAPTER_CONFIG_H_
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/optional.h"
+
+namespace lorikeet {
+
+// Names of modules: a list of names or dotted suffixes, or one regular expression that must match the whole path.
+// Neither: nothing.
+struct NamePattern {
+  std::vector<std::string> list;
+  absl::optional<std::string> regex;
+
+  bool empty() const { return list.empty() && !regex; }
+};
+
+struct AdapterConfig {
+  int64_t r = 16;
+  double lora_alpha = 32;
+  double lora_dropout = 0;
+  bool use_rslora = false;
+  bool use_dora = false;
+  bool all_linear = true;  // every linear layer but the output head; `target` is then ignored
+  NamePattern target;
+  NamePattern exclude;
+  std::vector<int64_t> layers_to_transform;  // empty: all
+  std::vector<std::string> layers_pattern;   // what a numbered list of layers is called; empty: anything
+  // Regular expressions for the end of a module's path, and what replaces r and lora_alpha there; the first match wins.
+  std::vector<std::pair<std::string, int64_t>> rank_pattern;
+  std::vector<std::pair<std::string, double>> alpha_pattern;
+  std::string base_model_name_or_path;
+
+  // s: alpha / r, or alpha / sqrt(r).
+  double Scaling(int64_t rank, double alpha) const;
+};
+
+// `warnings` (may be null) receives one line for each field that is ignored.
+absl::StatusOr<AdapterConfig> ParseAdapterConfig(absl::string_view json, absl::string_view where,
+                                                 std::vector<std::string>* warnings);
+
+// `adapted` names the modules that carry an adapter; it is written as target_modules where all_linear stood.
+std::string AdapterConfigToJson(const AdapterConfig& config, const std::vector<std::string>& adapted);
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_PEFT_ADAPTER_CONFIG_H_

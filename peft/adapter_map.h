@@ -1,0 +1,80 @@
+// AdapterMap: what LoRA and DoRA share: a frozen base, two thin factors beside it, and dropout on the way into them.
+//
+//        x ---------> base ----------> (+) -> y          A [r, in],  B [out, r],  u = dropout(x)*A^T  [tokens, r]
+//        `-> dropout -> A -> B -> *s ---^
+//
+// The factors are f32 (f64 in gradient checks) and cast to x's dtype where they are used. The base is not asked how it
+// stores W, so the same code adapts dense and 4-bit weights. Ownership: the map owns its base; TakeBase gives it back.
+#ifndef LORIKEET_PEFT_ADAPTER_MAP_H_
+#define LORIKEET_PEFT_ADAPTER_MAP_H_
+
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+#include "autograd/parameter.h"
+#include "autograd/tape.h"
+#include "nn/linear_map.h"
+#include "peft/adapter_run.h"
+#include "tensor/random.h"
+#include "tensor/tensor.h"
+
+namespace lorikeet {
+
+// The two factors and what goes with them.
+struct LoraFactors {
+  Tensor a;           // [r, in]
+  Tensor b;           // [out, r]
+  float scaling = 1;  // s: alpha / r, or alpha / sqrt(r) for rank-stabilised LoRA
+  float dropout = 0;  // probability of dropping an element of x on its way into A
+};
+
+class AdapterMap : public LinearMap {
+ public:
+  int64_t in_features() const override { return base_->in_features(); }
+  int64_t out_features() const override { return base_->out_features(); }
+  DType dtype() const override { return base_->dtype(); }
+  // Merged(), rounded to the base's dtype.
+  Tensor Dense() const override { return Merged().Cast(dtype()); }
+
+  // The weight that replaces base and adapter together, [out, in], in the factors' dtype.
+  virtual Tensor Merged() const = 0;
+
+  LinearMap& base() { return *base_; }
+  // Afterwards the map may only be destroyed.
+  std::unique_ptr<LinearMap> TakeBase() { return std::move(base_); }
+  int64_t rank() const { return a_.value.dim(0); }
+  float scaling() const { return scaling_; }
+  const Tensor& a() const { return a_.value; }
+  const Tensor& b() const { return b_.value; }
+
+ protected:
+  // `run` may be null (evaluation only) and must outlive the map; `index` tells this map's dropout masks from others'.
+  AdapterMap(std::unique_ptr<LinearMap> base, LoraFactors factors, const AdapterRun* run, uint64_t index);
+
+  // What dropout does in one pass; p = 0 when evaluating.
+  struct Mask {
+    float p = 0;
+    RngKey key;
+    Tensor operator()(const Tensor& x) const;
+  };
+  Mask CurrentMask() const;
+
+  // W + s*B*A in the factors' dtype, in memory that nothing else holds.
+  Tensor BasePlusProduct() const;
+
+  // The factors' part of a rule: adds dB = s*g^T*u to input `b_input` and dA = du^T*x to input `a_input`, and returns
+  // du = s*g*B. g [tokens, out] is the gradient of base(x) + s*u*B^T, x the (dropped-out) input of A.
+  Tensor AddFactorGrads(const Tensor& g, const Tensor& x, const Tensor& u, const Tensor& b, int a_input, int b_input,
+                        GradSink& grad) const;
+
+  std::unique_ptr<LinearMap> base_;
+  Parameter a_, b_;
+  float scaling_, dropout_;
+  const AdapterRun* run_;
+  uint64_t index_;
+};
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_PEFT_ADAPTER_MAP_H_

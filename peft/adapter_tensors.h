@@ -1,0 +1,48 @@
+// The tensors of an adapter by the names PEFT gives them on disk, out of a model and into one.
+//
+//   base_model.model.<path>.lora_A.weight             [r, in]
+//   base_model.model.<path>.lora_B.weight             [out, r]
+//   base_model.model.<path>.lora_magnitude_vector     [out], DoRA only; old files append ".weight"
+//
+//   absl::StatusOr<std::vector<NamedTensor>> tensors = AdapterTensors(*model);
+//   absl::StatusOr<AttachedAdapter> a = AttachAdapter(*model, config, source, &run);
+//
+// Whole or not at all: an adapter that would be empty, untrained or damaged is not handed out, and one that does not
+// fit the model exactly is not attached. The message lists what is missing, what is unexpected, and near misses.
+// Source: PEFT's get_peft_model_state_dict and set_peft_model_state_dict, which only warn.
+#ifndef LORIKEET_PEFT_ADAPTER_TENSORS_H_
+#define LORIKEET_PEFT_ADAPTER_TENSORS_H_
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "nn/module.h"
+#include "peft/adapter_config.h"
+#include "peft/adapter_run.h"
+#include "tensor/io/tensor_source.h"
+#include "tensor/tensor.h"
+
+namespace lorikeet {
+
+using NamedTensor = std::pair<std::string, Tensor>;
+
+// In the model's order, sharing the model's memory. FailedPrecondition: the model carries no adapter; every B is zero,
+// so that the adapter changes nothing (it was never trained); an element is NaN or infinite.
+absl::StatusOr<std::vector<NamedTensor>> AdapterTensors(Module& model);
+
+struct AttachedAdapter {
+  std::vector<std::string> modules;   // paths that carry an adapter now
+  std::vector<std::string> warnings;  // entries of target_modules that match nothing here
+};
+
+// Wraps the maps that config selects around the source's tensors (F32, F16 or BF16; kept in f32) and freezes the rest
+// of the model. The adapter itself is trainable. InvalidArgument, with the model unchanged, unless the source holds
+// exactly the tensors that config asks of this model, in the right shapes and finite.
+absl::StatusOr<AttachedAdapter> AttachAdapter(Module& model, const AdapterConfig& config, const TensorSource& source,
+                                              const AdapterRun* run);
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_PEFT_ADAPTER_TENSORS_H_

@@ -1,0 +1,146 @@
+#include "peft/dora_map.h"
+
+#include <utility>
+
+#include "autograd/tape.h"
+#include "tensor/check.h"
+#include "tensor/ops/copy.h"
+#include "tensor/ops/elementwise.h"
+#include "tensor/ops/matmul.h"
+#include "tensor/ops/reduce.h"
+
+namespace lorikeet {
+namespace {
+
+// alpha * a*op(b), in a's dtype.
+Tensor Product(const Tensor& a, const Tensor& b, bool transpose_b, float alpha) {
+  Tensor y = Tensor::Empty({a.dim(0), b.dim(transpose_b ? 0 : 1)}, a.dtype(), a.device());
+  tensor::MatMulInto(y, a, false, b, transpose_b, alpha, 0);
+  return y;
+}
+
+// y[j] = sum_t a[t,j] * b[t,j], with products in `wide`: [tokens, out] -> [out].
+Tensor ColumnDot(const Tensor& a, const Tensor& b, DType wide) {
+  return tensor::Sum(tensor::Mul(a.Cast(wide), b.Cast(wide)), {0});
+}
+
+}  // namespace
+
+DoraMap::DoraMap(std::unique_ptr<LinearMap> base, LoraFactors f, absl::optional<Tensor> magnitude,
+                 const AdapterRun* run, uint64_t index)
+    : AdapterMap(std::move(base), std::move(f), run, index) {
+  const Tensor w = base_->Dense();
+  squared_norm_ = tensor::RowDot(w, w).Cast(a_.value.dtype());
+  magnitude_.value = magnitude ? *magnitude : Norm();
+  LORIKEET_CHECK(magnitude_.value.shape() == (Shape{out_features()}) && magnitude_.value.dtype() == a_.value.dtype())
+      << "DoraMap: magnitude is " << Describe(magnitude_.value) << ", A is " << Describe(a_.value);
+}
+
+Tensor DoraMap::Norm() const {
+  const Tensor &a = a_.value, &b = b_.value;
+  const Tensor k = Product(a, a, true, scaling_);  // s*A*A^T  [r, r]
+  Tensor m = Product(b, k, false, scaling_);       // s^2*B*(A*A^T)  [out, r]
+  Tensor aw = Tensor::Empty({rank(), out_features()}, a.dtype(), a.device());
+  base_->Forward(a, aw, 0);
+  tensor::AddInPlace(m, aw.Transpose(0, 1), 2.0 * scaling_);  // + 2s*W*A^T
+  const Tensor squared = tensor::Add(squared_norm_, tensor::RowDot(m, b));
+  return tensor::Sqrt(tensor::Maximum(squared, 0));  // cancellation may leave it a hair below zero
+}
+
+Tensor DoraMap::CurrentNorm() const {
+  const uint64_t version = run_ == nullptr ? 0 : run_->weights_version;
+  if (version == 0) return Norm();
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (kept_version_ != version) {
+    kept_norm_ = Norm();
+    kept_version_ = version;
+  }
+  return kept_norm_;
+}
+
+DoraMap::Scale DoraMap::CurrentScale() const {
+  const Tensor norm = CurrentNorm();
+  const Tensor zero = tensor::Equal(norm, Tensor::Zeros({}, norm.dtype(), norm.device()));  // 1 where n is 0
+  // With n and m replaced by 1 there, g = m/n is 1 there.
+  const Tensor one = tensor::Mul(zero, tensor::AddScalar(tensor::Neg(magnitude_.value), 1));
+  const Tensor n = tensor::Add(norm, zero);
+  return {n, tensor::Div(tensor::Add(magnitude_.value, one), n)};
+}
+
+// z = x*W^T + s*u*B^T in the factors' dtype, with u = x*A^T.
+Tensor DoraMap::Unscaled(const Tensor& x, const Tensor& a, const Tensor& b, Tensor* u) const {
+  Tensor z = Tensor::Empty({x.dim(0), out_features()}, a_.value.dtype(), x.device());
+  base_->Forward(x, z, 0);
+  *u = tensor::MatMul(x, a, false, true);
+  tensor::MatMulInto(z, *u, false, b, true, scaling_, 1);
+  return z;
+}
+
+void DoraMap::Forward(const Tensor& x, Tensor& y, float beta) const {
+  Tensor u;
+  Tensor z = Unscaled(x, a_.value.Cast(x.dtype()), b_.value.Cast(x.dtype()), &u);
+  tensor::MulInPlace(z, CurrentScale().gain);
+  if (beta != 0) tensor::AddInPlace(z, y, beta);
+  tensor::CopyInto(z, y);
+}
+
+void DoraMap::InputGrad(const Tensor& dy, Tensor& dx, float beta) const {
+  const Tensor dz = tensor::Mul(dy, CurrentScale().gain.Cast(dy.dtype()));
+  base_->InputGrad(dz, dx, beta);
+  const Tensor du = Product(dz, b_.value.Cast(dy.dtype()), false, scaling_);
+  tensor::MatMulInto(dx, du, false, a_.value.Cast(dy.dtype()), false, 1, 1);
+}
+
+// Without dropout y = g*z. With it, y = W*x + (g-1)*z' + s*u'*B^T (the header's formula, the last term split), so that
+// g*dy reaches the factors as before, while dx = dy*W + mask((g-1)*dy*W + s*g*dy*B*A).
+Variable DoraMap::Apply(const Variable& x) {
+  const Mask mask = CurrentMask();
+  const Variable a = Use(a_, x.dtype()), b = Use(b_, x.dtype()), m = Use(magnitude_);
+  const Scale scale = CurrentScale();
+  Tensor u;
+  const Tensor z = Unscaled(mask(x.value()), a.value(), b.value(), &u);
+  Tensor y = tensor::Mul(z, mask.p > 0 ? tensor::AddScalar(scale.gain, -1) : scale.gain);
+  if (mask.p > 0) {
+    base_->Forward(x.value(), y, 1);
+    tensor::MatMulInto(y, u, false, b.value(), true, scaling_, 1);
+  }
+  return Record("Dora", {x, a, b, m}, y.Cast(x.dtype()),
+                {x.value(), a.value(), b.value(), u, z.Cast(x.dtype()), scale.gain, scale.norm},
+                [this, mask](absl::Span<Tensor> saved, const Tensor& dy, GradSink& grad) {
+                  const Tensor &x = saved[0], &a = saved[1], &b = saved[2], &u = saved[3], &z = saved[4];
+                  const Tensor &gain = saved[5], &norm = saved[6];
+                  if (grad.wants(3)) grad.Add(3, tensor::Div(ColumnDot(dy, z, norm.dtype()), norm));
+                  const Tensor dz = tensor::Mul(dy, gain.Cast(dy.dtype()));
+                  const Tensor du = AddFactorGrads(dz, mask(x), u, b, 1, 2, grad);
+                  if (!grad.wants(0)) return;
+                  Accumulator dx = grad.Accumulate(0);
+                  if (mask.p == 0) {
+                    base_->InputGrad(dz, dx.buffer, dx.beta);
+                    tensor::MatMulInto(dx.buffer, du, false, a, false, 1, 1);
+                  } else {
+                    base_->InputGrad(dy, dx.buffer, dx.beta);
+                    Tensor dropped = tensor::MatMul(du, a);
+                    base_->InputGrad(tensor::Mul(dy, tensor::AddScalar(gain, -1).Cast(dy.dtype())), dropped, 1);
+                    tensor::AddInPlace(dx.buffer, mask(dropped));
+                  }
+                });
+}
+
+Tensor DoraMap::Merged() const {
+  Tensor w = BasePlusProduct();
+  tensor::MulInPlace(w, CurrentScale().gain.Reshape({out_features(), 1}));
+  return w;
+}
+
+void DoraMap::Visit(Visitor& v) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    kept_version_ = 0;  // the visitor may change what the norm depends on
+  }
+  base_->Visit(v);
+  v.Leaf("lora_A.weight", a_);
+  v.Leaf("lora_B.weight", b_);
+  v.Leaf("lora_magnitude_vector", magnitude_);
+}
+
+}  // namespace lorikeet

@@ -1,0 +1,68 @@
+// DoraMap: y = (m / n) * (W*x + s*B*A*x), n = ||W + s*B*A|| row by row: LoRA with a learned length for every output
+// row.
+//
+//   DoraMap map(std::move(base), factors, /*magnitude=*/absl::nullopt, &run, index);   // m starts as n: y = base(x)
+//
+// The norm is a constant in the backward pass, as section 4.3 of the paper proposes. With g = m/n, z = W*x + s*B*A*x:
+//   dm = sum_tokens dy*z / n,   then with G = g*dy exactly LoRA's dA, dB and dx.     Saves x, u [tokens, r] and z.
+// The norm never forms W + s*B*A:  n^2 = ||W||^2 + 2s<B, W*A^T> + s^2<B, B*(A*A^T)>  row by row, where W*A^T is the
+// base applied to A's rows, so it works over any frozen base for one skinny product; ||W||^2 is computed once, when the
+// map is made, and n once per AdapterRun::weights_version where that is tracked. The norm is in the factors' dtype
+// (f32), and so are z and its scaling, whatever dtype x has: g in bf16 would round away most of what m learns. With
+// dropout the undropped base output is kept and only the correction sees x' = dropout(x), as in PEFT:
+//   y = W*x + (g-1)*(W*x') + g*s*B*A*x'.
+// A row with n = 0 has g = 1 (PEFT: NaN). A bias is not scaled (it is outside the map).
+// Source: Liu et al., "DoRA: Weight-decomposed low-rank adaptation", 2024; PEFT's behaviour for dropout.
+#ifndef LORIKEET_PEFT_DORA_MAP_H_
+#define LORIKEET_PEFT_DORA_MAP_H_
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+
+#include "absl/types/optional.h"
+#include "autograd/parameter.h"
+#include "nn/linear_map.h"
+#include "peft/adapter_map.h"
+#include "peft/adapter_run.h"
+
+namespace lorikeet {
+
+class DoraMap : public AdapterMap {
+ public:
+  // magnitude [out]; absent: the norms of W + s*B*A as they are now.
+  DoraMap(std::unique_ptr<LinearMap> base, LoraFactors factors, absl::optional<Tensor> magnitude, const AdapterRun* run,
+          uint64_t index);
+
+  bool frozen() const override { return !a_.trainable && !b_.trainable && !magnitude_.trainable; }
+  void Forward(const Tensor& x, Tensor& y, float beta) const override;
+  void InputGrad(const Tensor& dy, Tensor& dx, float beta) const override;
+  Variable Apply(const Variable& x) override;
+  // diag(m/n) * (W + s*B*A).
+  Tensor Merged() const override;
+  void Visit(Visitor& v) override;
+
+  const Tensor& magnitude() const { return magnitude_.value; }
+  // n, [out]: the row norms of W + s*B*A, computed anew.
+  Tensor Norm() const;
+
+ private:
+  struct Scale {
+    Tensor norm;  // n, 1 where it is zero
+    Tensor gain;  // g = m / n, 1 where n is zero
+  };
+  Scale CurrentScale() const;
+  Tensor CurrentNorm() const;
+  Tensor Unscaled(const Tensor& x, const Tensor& a, const Tensor& b, Tensor* u) const;
+
+  Parameter magnitude_;
+  Tensor squared_norm_;  // ||W||^2 per row, [out]
+
+  mutable std::mutex mutex_;           // guards the kept norm
+  mutable Tensor kept_norm_;           // of kept_version_
+  mutable uint64_t kept_version_ = 0;  // 0: nothing is kept
+};
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_PEFT_DORA_MAP_H_

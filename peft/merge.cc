@@ -1,0 +1,81 @@
+#include "peft/merge.h"
+
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "nn/dense_map.h"
+#include "peft/adapter_map.h"
+
+namespace lorikeet {
+namespace {
+
+class Merger : public Visitor {
+ public:
+  int count = 0;
+
+ protected:
+  void VisitSlot(absl::string_view name, MapSlot& slot) override {
+    if (dynamic_cast<const AdapterMap*>(slot.map.get()) == nullptr) return;
+    slot.map = std::make_unique<DenseMap>(
+        Parameter{.name = absl::StrCat(name, ".weight"), .value = slot.map->Dense(), .trainable = false});
+    ++count;
+  }
+};
+
+}  // namespace
+
+int Merge(Module& model) {
+  Merger merger;
+  model.Visit(merger);
+  return merger.count;
+}
+
+Tensor MergedWeight(const LinearMap& map, DType dtype) {
+  const AdapterMap* adapter = dynamic_cast<const AdapterMap*>(&map);
+  return (adapter == nullptr ? map.Dense() : adapter->Merged()).Cast(dtype);
+}
+
+class MergedSource::Collect : public Visitor {
+ public:
+  explicit Collect(MergedSource& to) : to_(to) {}
+
+ protected:
+  void VisitLeaf(absl::string_view name, Parameter& p) override {
+    Add(std::string(name), p.value.shape(), {.parameter = &p});
+  }
+  // Does not descend: what the map is made of is not part of the merged model.
+  void VisitSlot(absl::string_view name, MapSlot& slot) override {
+    Add(absl::StrCat(name, ".weight"), {slot.out_features, slot.in_features}, {.slot = &slot});
+  }
+
+ private:
+  void Add(std::string name, const Shape& shape, Origin origin) {
+    const int64_t bytes = shape.size() * static_cast<int64_t>(SizeOf(to_.dtype_));
+    to_.infos_.push_back({std::move(name), absl::AsciiStrToUpper(Name(to_.dtype_)), shape, bytes});
+    to_.origins_.push_back(origin);
+  }
+  MergedSource& to_;
+};
+
+MergedSource::MergedSource(Module& model, DType dtype) : dtype_(dtype) {
+  Collect collect(*this);
+  model.Visit(collect);
+}
+
+const TensorInfo* MergedSource::Find(absl::string_view name) const {
+  for (const TensorInfo& info : infos_) {
+    if (info.name == name) return &info;
+  }
+  return nullptr;
+}
+
+absl::StatusOr<Tensor> MergedSource::Read(absl::string_view name) const {
+  const TensorInfo* info = Find(name);
+  if (info == nullptr) return absl::NotFoundError(absl::StrCat(where_, " has no tensor ", name));
+  const Origin& origin = origins_[static_cast<size_t>(info - infos_.data())];
+  return origin.slot != nullptr ? MergedWeight(*origin.slot->map, dtype_) : origin.parameter->value.Cast(dtype_);
+}
+
+}  // namespace lorikeet
