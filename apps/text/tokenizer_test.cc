@@ -139,7 +139,7 @@ TEST(Tokenizer, IdsThatAreNoTokensDecodeToNothing) {
 TEST(Tokenizer, APieceOf100KilobytesIsEncodedAtOnceAndComesBack) {
   const Tokenizer tokenizer = Small();
   std::string text;
-  for (int i = 0; i < 100000; ++i) text.push_back("them"[(i * i + i / 3) % 4]);
+  for (int64_t i = 0; i < 100000; ++i) text.push_back("them"[(i * i + i / 3) % 4]);
   EXPECT_EQ(tokenizer.Decode(tokenizer.Encode(text)), text);
 }
 
