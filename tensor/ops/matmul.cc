@@ -4,6 +4,7 @@
 #include "tensor/device.h"
 #include "tensor/dtype.h"
 #include "tensor/kernels/launch.h"
+#include "tensor/kernels/matmul_tile.h"
 #include "tensor/ops/kernel_or_die.h"
 
 namespace lorikeet::tensor {
@@ -56,5 +57,7 @@ void MatMulPanels(Tensor& y, const Tensor& x, const PanelSource& w, bool transpo
   KernelOrDie(KernelsFor(x.device()).matmul_panels, "MatMulPanels", x)(x.view(), w, transpose_w, y.view(), alpha, beta,
                                                                        LaunchContext{});
 }
+
+bool HasFastBF16() { return internal::HaveBF16Dot(); }
 
 }  // namespace lorikeet::tensor

@@ -26,6 +26,9 @@ void MatMulInto(Tensor& y, const Tensor& a, bool transpose_a, const Tensor& b, b
 // y = alpha * x*W^T + beta * y if transpose_w, else y = alpha * x*W + beta * y. x is bf16 or f32. CPU only.
 void MatMulPanels(Tensor& y, const Tensor& x, const PanelSource& w, bool transpose_w, float alpha = 1, float beta = 0);
 
+// Whether this processor multiplies bf16 by an instruction of its own, so that bf16 is the faster dtype.
+bool HasFastBF16();
+
 }  // namespace lorikeet::tensor
 
 #endif  // LORIKEET_TENSOR_OPS_MATMUL_H_
