@@ -8,6 +8,7 @@
 
 #include "gtest/gtest.h"
 #include "tensor/dtype.h"
+#include "tensor/ops/each_target.h"
 #include "tensor/ops/gradcheck.h"
 #include "tensor/ops/testing.h"
 #include "tensor/shape.h"
@@ -169,6 +170,20 @@ TEST(AttentionTest, GradientsInEveryDTypeAgreeWithF64) {
       EXPECT_TRUE(IsClose(got.dk, Values(want.dk), 5 * Tolerance(dtype)));
       EXPECT_TRUE(IsClose(got.dv, Values(want.dv), 5 * Tolerance(dtype)));
     }
+  }
+}
+
+TEST(AttentionTest, EveryInstructionSetAgreesWithF64) {
+  for (const Case& c : LargeCases()) {
+    SCOPED_TRACE(c.name);
+    const Tensor q = c.Q(DType::kF32), k = c.K(DType::kF32), v = c.K(DType::kF32, 3), dy = c.Q(DType::kF32, 4);
+    const AttentionGradResult want = GradOf(F64(dy), F64(q), F64(k), F64(v), c.args());
+    ForEachTarget([&] {
+      const AttentionGradResult got = GradOf(dy, q, k, v, c.args());
+      EXPECT_TRUE(IsClose(got.dq, Values(want.dq), 1e-5));
+      EXPECT_TRUE(IsClose(got.dk, Values(want.dk), 1e-5));
+      EXPECT_TRUE(IsClose(got.dv, Values(want.dv), 1e-5));
+    });
   }
 }
 

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "hwy/targets.h"
 #include "tensor/dtype.h"
+#include "tensor/ops/each_target.h"
 #include "tensor/ops/testing.h"
 #include "tensor/shape.h"
 #include "tensor/tensor.h"
@@ -86,21 +86,6 @@ void ForEachTransposition(F&& body) {
   for (bool ta : {false, true}) {
     for (bool tb : {false, true}) body(ta, tb);
   }
-}
-
-// Runs body on every instruction set that this processor has, as if it had no better one.
-template <typename F>
-void ForEachTarget(F&& body) {
-  const int64_t all = hwy::SupportedTargets();
-  for (int64_t bit = 1; bit != 0 && bit <= HWY_SSSE3; bit <<= 1) {
-    if ((all & bit) == 0) continue;
-    hwy::SetSupportedTargetsForTest(all & ~(bit - 1));
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-    SCOPED_TRACE(hwy::TargetName(bit));
-    body();
-  }
-  hwy::SetSupportedTargetsForTest(0);
-  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
 }
 
 TEST(MatMulTest, EveryShapeTranspositionAndDTypeAgreesWithF64) {

@@ -7,6 +7,7 @@
 
 #include "gtest/gtest.h"
 #include "tensor/dtype.h"
+#include "tensor/ops/each_target.h"
 #include "tensor/ops/gradcheck.h"
 #include "tensor/ops/testing.h"
 #include "tensor/shape.h"
@@ -51,6 +52,14 @@ TEST(RmsNormTest, MatchesItsDefinitionInEveryDTypeContiguousAndStrided) {
       EXPECT_TRUE(SameBits(RmsNorm(Strided(x), w, kEps).y, r.y));
       EXPECT_TRUE(SameBits(RmsNorm(Strided(flat), w, kEps).y.Reshape({2, 3, d}), r.y));
     }
+  }
+}
+
+TEST(RmsNormTest, EveryInstructionSetMatchesTheDefinition) {
+  for (DType dtype : {DType::kF32, DType::kBF16}) {
+    const Tensor x = RandomTensor({5, 77}, dtype, 1), w = RandomTensor({77}, dtype, 2);
+    const std::vector<double> want = Reference(x, w);
+    ForEachTarget([&] { EXPECT_TRUE(IsClose(RmsNorm(x, w, kEps).y, want, Tolerance(dtype))); });
   }
 }
 
