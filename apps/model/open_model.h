@@ -34,7 +34,7 @@ enum class WeightUse : uint8_t {
 struct OpenOptions {
   DType compute_dtype = DType::kF32;
   WeightUse use = WeightUse::kFrozen;
-  Nf4Options quant;
+  Nf4Options quant = {};
 };
 
 // A model's files, opened but not yet read.
