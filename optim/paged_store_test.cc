@@ -60,7 +60,8 @@ const std::vector<Shape> kShapes = {{700}, {3}, {40, 31}, {1}, {5, 7, 11}, {256}
 
 // A model of few parameters, its gradients those of every other run.
 struct Training {
-  explicit Training(const std::vector<Shape>& shapes = kShapes) {
+  Training() : Training(kShapes) {}
+  explicit Training(const std::vector<Shape>& shapes) {
     for (const Shape& shape : shapes) {
       parameters.push_back(
           {.name = absl::StrCat("p", parameters.size()), .value = RandomTensor(shape, DType::kF32, seed++)});
@@ -139,7 +140,7 @@ INSTANTIATE_TEST_SUITE_P(PagesAndSlots, PagedStoreSizes,
                                          std::pair{1280, 2}, std::pair{512, 100}, std::pair{1 << 20, 2}));
 
 TEST(PagedStore, CompressesWhatShrinksByAFifthAndNothingElse) {
-  Training run({{20000}});
+  Training run(std::vector<Shape>{{20000}});
   Disk disk;
   PagedStore* const store = UseDisk(run, disk, 1024, 2);
   const auto step = [&](double value) {
@@ -158,7 +159,7 @@ TEST(PagedStore, CompressesWhatShrinksByAFifthAndNothingElse) {
 }
 
 TEST(PagedStore, CompressedPagesGiveTheSameBits) {
-  Training paged({{20000}}), resident({{20000}});
+  Training paged(std::vector<Shape>{{20000}}), resident(std::vector<Shape>{{20000}});
   Disk disk;
   UseDisk(paged, disk, 512, 2);
   UseResident(resident);
@@ -195,7 +196,7 @@ TEST(PagedStore, ABudgetThatIsTooSmallNamesTheLeastThatWorks) {
 }
 
 TEST(PagedStore, AWalkThatTurnsAroundFindsItsLastPagesInMemory) {
-  Training run({{256 * 20}});
+  Training run(std::vector<Shape>{{256 * 20}});
   Disk disk;
   PagedStore* const store = UseDisk(run, disk, 256, 6);
   ASSERT_TRUE(run.Step().ok());
