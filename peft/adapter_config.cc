@@ -4,11 +4,11 @@
 #include <cmath>
 #include <cstdint>
 #include <map>
-#include <set>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
 #include "nlohmann/json.hpp"
 
 namespace lorikeet {
@@ -16,14 +16,28 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+// Fields that are read below.
+constexpr const char* kRead[] = {"alpha_pattern",
+                                 "base_model_name_or_path",
+                                 "bias",
+                                 "exclude_modules",
+                                 "init_lora_weights",
+                                 "layers_pattern",
+                                 "layers_to_transform",
+                                 "lora_alpha",
+                                 "lora_dropout",
+                                 "peft_type",
+                                 "r",
+                                 "rank_pattern",
+                                 "target_modules",
+                                 "use_dora",
+                                 "use_rslora"};
+
 // Fields that only say where an adapter came from, how it was initialised or how PEFT places it.
-const std::set<std::string>& Harmless() {
-  static const auto* const names = new std::set<std::string>{
-      "auto_mapping",      "corda_config", "ensure_weight_tying", "eva_config",    "fan_in_fan_out",
-      "inference_mode",    "loftq_config", "lora_ga_config",      "megatron_core", "peft_version",
-      "qalora_group_size", "revision",     "runtime_config",      "task_type"};
-  return *names;
-}
+constexpr const char* kHarmless[] = {"auto_mapping",   "corda_config",   "ensure_weight_tying", "eva_config",
+                                     "fan_in_fan_out", "inference_mode", "loftq_config",        "lora_ga_config",
+                                     "megatron_core",  "peft_version",   "qalora_group_size",   "revision",
+                                     "runtime_config", "task_type"};
 
 // Fields that change what an adapter computes; set, they are an error.
 constexpr const char* kUnsupported[] = {"alora_invocation_tokens",
@@ -42,6 +56,10 @@ constexpr const char* kUnsupported[] = {"alora_invocation_tokens",
 
 // Initialisations that only choose A and B. The others move a part of W into them and leave W changed, or ask for it.
 constexpr const char* kPlainInits[] = {"gaussian", "orthogonal", "eva"};
+
+bool Contains(absl::Span<const char* const> names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
 
 std::string Printed(const Json& v) { return v.dump(-1, ' ', true, Json::error_handler_t::replace); }
 
@@ -134,21 +152,6 @@ class Reader {
 };
 
 absl::Status CheckSupport(const Json& json, absl::string_view where, std::vector<std::string>* warnings) {
-  static const std::set<std::string> known = {"r",
-                                              "lora_alpha",
-                                              "lora_dropout",
-                                              "use_rslora",
-                                              "use_dora",
-                                              "target_modules",
-                                              "exclude_modules",
-                                              "layers_to_transform",
-                                              "layers_pattern",
-                                              "init_lora_weights",
-                                              "rank_pattern",
-                                              "alpha_pattern",
-                                              "base_model_name_or_path",
-                                              "peft_type",
-                                              "bias"};
   for (const char* name : kUnsupported) {
     if (json.contains(name) && IsSet(json[name])) {
       return absl::InvalidArgumentError(absl::StrCat(
@@ -156,9 +159,7 @@ absl::Status CheckSupport(const Json& json, absl::string_view where, std::vector
     }
   }
   for (const auto& [key, value] : json.items()) {
-    const bool listed =
-        known.count(key) > 0 || Harmless().count(key) > 0 ||
-        std::any_of(std::begin(kUnsupported), std::end(kUnsupported), [&](const char* n) { return key == n; });
+    const bool listed = Contains(kRead, key) || Contains(kHarmless, key) || Contains(kUnsupported, key);
     if (!listed && warnings != nullptr)
       warnings->push_back(absl::StrCat(where, ": \"", key, "\" is not known here and was ignored"));
   }
