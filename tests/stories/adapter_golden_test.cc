@@ -1,0 +1,163 @@
+// Adapters that PEFT wrote, on tiny models that transformers wrote: logits, loss and every gradient of an adapter agree
+// with PEFT's own f64 run, over dense and over 4-bit bases.
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <ostream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "autograd/tape.h"
+#include "gtest/gtest.h"
+#include "nn/batch.h"
+#include "nn/causal_lm.h"
+#include "nn/linear_cross_entropy.h"
+#include "nn/load.h"
+#include "nn/model_config.h"
+#include "peft/adapter_file.h"
+#include "peft/inject.h"
+#include "peft/merge.h"
+#include "quant/nf4.h"
+#include "quant/nf4_map.h"
+#include "tensor/check.h"
+#include "tensor/io/file.h"
+#include "tensor/io/safetensors.h"
+#include "tensor/tensor.h"
+
+namespace lorikeet {
+namespace {
+
+constexpr char kGolden[] = "tests/golden/";
+
+template <typename T>
+T OrDie(absl::StatusOr<T> value) {
+  LORIKEET_CHECK(value.ok()) << value.status();
+  return *std::move(value);
+}
+
+// Every linear map but the head and the embedding in NF4.
+absl::StatusOr<std::unique_ptr<LinearMap>> FourBit(absl::string_view name, const MapSlot& slot,
+                                                   const TensorSource& source) {
+  if (slot.embedding || name == "lm_head") return DenseFactory(DType::kF32, false)(name, slot, source);
+  const Tensor w = OrDie(ReadChecked(source, absl::StrCat(name, ".weight"), {slot.out_features, slot.in_features}));
+  return std::make_unique<Nf4Map>(OrDie(QuantizeNf4(w)));
+}
+
+std::unique_ptr<CausalLm> Load(const std::string& name, bool four_bit) {
+  const std::string directory = absl::StrCat(kGolden, "models/", name);
+  const std::string config = directory + "/config.json";
+  std::unique_ptr<CausalLm> model =
+      BuildModel(OrDie(ParseModelConfig(OrDie(ReadFileToString(config, 1 << 20)), config)), DType::kF32);
+  const auto weights = OrDie(SafetensorsFile::Open(directory + "/model.safetensors"));
+  const MapFactory factory = four_bit ? MapFactory(FourBit) : DenseFactory(DType::kF32, false);
+  const absl::Status s = LoadWeights(*model, *weights, factory, false, nullptr);
+  LORIKEET_CHECK(s.ok()) << s;
+  return model;
+}
+
+// Two sequences of the same length end to end; the target of a token is the next one's label.
+struct Rows {
+  Batch batch;
+  Tensor targets;
+  int64_t answers = 0;
+};
+
+Rows ToRows(const Tensor& tokens, const Tensor& labels) {
+  const int32_t sequences = static_cast<int32_t>(tokens.dim(0)), length = static_cast<int32_t>(tokens.dim(1));
+  std::vector<int32_t> positions, targets, ends = {0};
+  Rows rows;
+  for (int32_t b = 0; b < sequences; ++b) {
+    for (int32_t t = 0; t < length; ++t) {
+      positions.push_back(t);
+      const int32_t label = t + 1 < length ? labels.data<int32_t>()[static_cast<size_t>(b * length + t + 1)] : -1;
+      targets.push_back(label < 0 ? -1 : label);
+      rows.answers += label >= 0;
+    }
+    ends.push_back((b + 1) * length);
+  }
+  const int64_t n = sequences * length;
+  rows.batch = {tokens.Reshape({n}), Tensor::From<int32_t>(positions, {n}),
+                Tensor::From<int32_t>(ends, {sequences + 1})};
+  rows.targets = Tensor::From<int32_t>(targets, {n});
+  return rows;
+}
+
+// Largest difference, and the largest element of `want`; NaN if there is one.
+std::pair<double, double> Difference(const Tensor& got, const Tensor& want) {
+  const Tensor a = got.Cast(DType::kF64).Contiguous(), b = want.Cast(DType::kF64).Contiguous();
+  double worst = a.size() == b.size() ? 0 : NAN, largest = 0;
+  for (size_t i = 0; i < static_cast<size_t>(b.size()) && worst == worst; ++i) {
+    const double d = std::abs(a.data<double>()[i] - b.data<double>()[i]);
+    if (!(d <= worst)) worst = d;
+    largest = std::max(largest, std::abs(b.data<double>()[i]));
+  }
+  return {worst, largest};
+}
+
+struct GoldenCase {
+  const char* name;
+  const char* base;
+  bool four_bit;
+};
+void PrintTo(const GoldenCase& c, std::ostream* os) { *os << c.name; }
+
+class AdapterGoldenTest : public testing::TestWithParam<GoldenCase> {
+ protected:
+  AdapterGoldenTest()
+      : directory(absl::StrCat(kGolden, "adapters/", GetParam().name)),
+        golden(OrDie(SafetensorsFile::Open(directory + "/golden.safetensors"))),
+        rows(ToRows(OrDie(golden->Read("tokens")), OrDie(golden->Read("labels")))),
+        model(Load(GetParam().base, GetParam().four_bit)),
+        loaded(OrDie(LoadAdapter(directory, *model, nullptr))) {}
+
+  void ExpectLogits(const Tensor& h) {
+    const Tensor logits = OrDie(golden->Read("logits"));
+    const double error = Difference(model->Logits(h).Reshape(logits.shape()), logits).first;
+    EXPECT_FALSE(!(error <= 1e-4)) << error;
+  }
+
+  std::string directory;
+  std::unique_ptr<SafetensorsFile> golden;
+  Rows rows;
+  std::unique_ptr<CausalLm> model;
+  LoadedAdapter loaded;
+};
+
+TEST_P(AdapterGoldenTest, LogitsLossAndGradientsArePefts) {
+  EXPECT_TRUE(loaded.warnings.empty()) << loaded.warnings[0];
+  Tape tape;
+  const Variable h = model->Hidden(rows.batch, nullptr);
+  ExpectLogits(h.value());
+  const Variable loss = LinearCrossEntropy(h, model->head(), rows.targets, {.scale = 1.0f / rows.answers});
+  EXPECT_NEAR(loss.value().item(), OrDie(golden->Read("loss")).item(), 1e-5);
+  tape.Backward(loss, Tensor::Scalar(1, DType::kF32));
+  const std::vector<Parameter*> parameters = TrainableParameters(*model);
+  for (const Parameter* p : parameters) {
+    const auto [worst, largest] = Difference(p->grad, OrDie(golden->Read("grad." + p->name)));
+    EXPECT_FALSE(!(worst <= 2e-3 * largest)) << p->name << ": " << worst << " of " << largest;
+  }
+  size_t gradients = 0;
+  for (const TensorInfo& info : golden->tensors()) gradients += absl::StartsWith(info.name, "grad.");
+  EXPECT_EQ(parameters.size(), gradients);
+}
+
+TEST_P(AdapterGoldenTest, TheMergedModelHasTheSameLogits) {
+  EXPECT_EQ(static_cast<size_t>(Merge(*model)), loaded.modules.size());
+  EXPECT_TRUE(TrainableParameters(*model).empty());
+  ExpectLogits(model->Hidden(rows.batch, nullptr).value());
+}
+
+INSTANTIATE_TEST_SUITE_P(Peft, AdapterGoldenTest,
+                         testing::Values(GoldenCase{"lora", "llama_untied", false},
+                                         GoldenCase{"rslora", "llama_tied", false},
+                                         GoldenCase{"patterns", "llama_untied", false},
+                                         GoldenCase{"regex", "qwen2", false}, GoldenCase{"dora", "qwen2", false},
+                                         GoldenCase{"qlora", "llama_untied", true}, GoldenCase{"qdora", "qwen2", true}),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+}  // namespace
+}  // namespace lorikeet
