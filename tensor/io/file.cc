@@ -118,7 +118,7 @@ absl::StatusOr<std::string> ReadFileToString(const std::string& path, uint64_t m
 
 std::string Quoted(absl::string_view text) {
   constexpr size_t kMax = 120;
-  return absl::StrCat("\"", absl::Utf8SafeCHexEscape(text.substr(0, kMax)), text.size() > kMax ? "\"..." : "\"");
+  return absl::StrCat("\"", absl::CHexEscape(text.substr(0, kMax)), text.size() > kMax ? "\"..." : "\"");
 }
 
 }  // namespace lorikeet

@@ -59,7 +59,7 @@ class Directory {
 // The whole of a file, which must not be larger than `max_bytes` (InvalidArgument).
 absl::StatusOr<std::string> ReadFileToString(const std::string& path, uint64_t max_bytes);
 
-// Text from a file as it may be printed: in quotes, control characters and ill-formed bytes escaped, shortened.
+// Text from a file as it may be printed: in quotes, everything but printable ASCII escaped, shortened.
 std::string Quoted(absl::string_view text);
 
 }  // namespace lorikeet
