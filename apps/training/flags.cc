@@ -1,0 +1,128 @@
+#include "apps/training/flags.h"
+
+#include <algorithm>
+
+#include "absl/flags/flag.h"
+#include "absl/flags/reflection.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+
+namespace {
+const lorikeet::TrainOptions kDefault;
+}  // namespace
+
+ABSL_FLAG(std::string, model, kDefault.model,
+          "Hugging Face directory or .gguf file; empty: the small model that comes with Lorikeet");
+ABSL_FLAG(std::string, data, kDefault.data,
+          "training rows, one JSON object a line, with the keys text; prompt, completion; question, answer; "
+          "instruction, input, "
+          "output; conversations; or messages");
+ABSL_FLAG(std::string, eval_data, kDefault.eval_data, "held-out rows, as --data; empty: --eval_fraction of --data");
+ABSL_FLAG(double, eval_fraction, kDefault.eval_fraction, "share of --data that is held out");
+ABSL_FLAG(std::string, output_dir, kDefault.output_dir, "directory for the adapter, the metrics and the checkpoints");
+ABSL_FLAG(std::string, chat_template, kDefault.chat_template, "chatml, llama3 or plain; empty: the model's own");
+ABSL_FLAG(std::string, method, "lora", "lora, qlora, dora, qdora or full");
+ABSL_FLAG(int64_t, lora_r, kDefault.lora_r, "rank of the adapters");
+ABSL_FLAG(double, lora_alpha, kDefault.lora_alpha, "adapters are scaled by lora_alpha / lora_r");
+ABSL_FLAG(double, lora_dropout, kDefault.lora_dropout, "probability of dropping an input element of an adapter");
+ABSL_FLAG(std::string, target_modules, kDefault.target_modules,
+          "all-linear, comma-separated names, or one regular expression");
+ABSL_FLAG(bool, use_rslora, kDefault.use_rslora, "scale by lora_alpha / sqrt(lora_r)");
+ABSL_FLAG(int64_t, max_steps, kDefault.max_steps, "optimizer steps; -1: --num_epochs decides");
+ABSL_FLAG(double, num_epochs, kDefault.num_epochs, "passes over the training rows");
+ABSL_FLAG(int64_t, batch_size, kDefault.batch_size, "rows (packed: sequences) that go through the model together");
+ABSL_FLAG(int64_t, gradient_accumulation_steps, kDefault.gradient_accumulation_steps,
+          "such batches to an optimizer step");
+ABSL_FLAG(int64_t, max_seq_length, kDefault.max_seq_length, "longer rows are cut to this many tokens");
+ABSL_FLAG(bool, packing, kDefault.packing, "fill sequences with several rows, kept apart in attention and positions");
+ABSL_FLAG(bool, train_on_prompt, kDefault.train_on_prompt, "learn the prompt's tokens too, not the answer's alone");
+ABSL_FLAG(double, learning_rate, kDefault.learning_rate, "peak learning rate");
+ABSL_FLAG(std::string, lr_scheduler_type, kDefault.lr_scheduler_type,
+          "constant, constant_with_warmup, linear or cosine");
+ABSL_FLAG(double, warmup_ratio, kDefault.warmup_ratio, "share of the steps in which the rate rises from 0");
+ABSL_FLAG(double, weight_decay, kDefault.weight_decay, "AdamW's decoupled decay");
+ABSL_FLAG(double, max_grad_norm, kDefault.max_grad_norm, "gradients are scaled down to this norm; 0: never");
+ABSL_FLAG(uint64_t, seed, kDefault.seed, "of the adapters' start, the order of the rows, the split and dropout");
+ABSL_FLAG(std::string, optim, kDefault.optim, "adamw, or paged_adamw: state beyond --optimizer_memory lies in a file");
+ABSL_FLAG(int64_t, optimizer_memory, kDefault.optimizer_memory, "bytes of memory for paged_adamw's state");
+ABSL_FLAG(std::string, compute_dtype, kDefault.compute_dtype,
+          "bf16, f32, or auto: bf16 where the processor multiplies it fast");
+ABSL_FLAG(std::string, device, kDefault.device, "cpu, cuda or auto");
+ABSL_FLAG(std::string, gradient_checkpointing, kDefault.gradient_checkpointing,
+          "on: less memory for one more forward pass; off");
+ABSL_FLAG(int, threads, kDefault.threads, "CPU threads; 0: all that the process may use. Results do not depend on it");
+ABSL_FLAG(int64_t, logging_steps, kDefault.logging_steps, "steps between two lines of progress");
+ABSL_FLAG(int64_t, eval_steps, kDefault.eval_steps, "steps between two evaluations; 0: before and after only");
+ABSL_FLAG(int64_t, save_steps, kDefault.save_steps, "steps between two checkpoints; 0: at the end only");
+ABSL_FLAG(int64_t, save_total_limit, kDefault.save_total_limit, "checkpoints kept, the best by eval loss not counted");
+ABSL_FLAG(std::string, resume_from_checkpoint, kDefault.resume_from_checkpoint, "a checkpoint's directory, or latest");
+ABSL_FLAG(std::string, quant_type, "nf4", "nf4 or fp4");
+ABSL_FLAG(int, quant_block_size, kDefault.quant.block, "weights that share a scale: 32, 64, ... 4096");
+ABSL_FLAG(bool, double_quant, kDefault.quant.double_quant, "quantize the scales too");
+ABSL_FLAG(bool, dry_run, kDefault.dry_run, "print the plan and three rendered rows, and stop");
+
+namespace lorikeet {
+
+absl::StatusOr<Method> ParseMethod(absl::string_view name) {
+  for (Method m : {Method::kLora, Method::kQlora, Method::kDora, Method::kQdora, Method::kFull}) {
+    if (name == Name(m)) return m;
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("--method=", name, ": expected one of lora, qlora, dora, qdora, full"));
+}
+
+absl::StatusOr<TrainOptions> OptionsFromFlags() {
+  TrainOptions o;
+  absl::StatusOr<Method> method = ParseMethod(absl::GetFlag(FLAGS_method));
+  if (!method.ok()) return method.status();
+  o.method = *method;
+  const std::string quant_type = absl::GetFlag(FLAGS_quant_type);
+  if (quant_type != "nf4" && quant_type != "fp4") {
+    return absl::InvalidArgumentError(absl::StrCat("--quant_type=", quant_type, ": expected nf4 or fp4"));
+  }
+  o.quant.kind = quant_type == "fp4" ? Nf4Kind::kFp4 : Nf4Kind::kNf4;
+  o.quant.block = absl::GetFlag(FLAGS_quant_block_size);
+  o.quant.double_quant = absl::GetFlag(FLAGS_double_quant);
+#define LORIKEET_READ_FLAG(name) o.name = absl::GetFlag(FLAGS_##name)
+  LORIKEET_READ_FLAG(model);
+  LORIKEET_READ_FLAG(data);
+  LORIKEET_READ_FLAG(eval_data);
+  LORIKEET_READ_FLAG(eval_fraction);
+  LORIKEET_READ_FLAG(output_dir);
+  LORIKEET_READ_FLAG(chat_template);
+  LORIKEET_READ_FLAG(lora_r);
+  LORIKEET_READ_FLAG(lora_alpha);
+  LORIKEET_READ_FLAG(lora_dropout);
+  LORIKEET_READ_FLAG(target_modules);
+  LORIKEET_READ_FLAG(use_rslora);
+  LORIKEET_READ_FLAG(max_steps);
+  LORIKEET_READ_FLAG(num_epochs);
+  LORIKEET_READ_FLAG(batch_size);
+  LORIKEET_READ_FLAG(gradient_accumulation_steps);
+  LORIKEET_READ_FLAG(max_seq_length);
+  LORIKEET_READ_FLAG(packing);
+  LORIKEET_READ_FLAG(train_on_prompt);
+  LORIKEET_READ_FLAG(learning_rate);
+  LORIKEET_READ_FLAG(lr_scheduler_type);
+  LORIKEET_READ_FLAG(warmup_ratio);
+  LORIKEET_READ_FLAG(weight_decay);
+  LORIKEET_READ_FLAG(max_grad_norm);
+  LORIKEET_READ_FLAG(seed);
+  LORIKEET_READ_FLAG(optim);
+  LORIKEET_READ_FLAG(optimizer_memory);
+  LORIKEET_READ_FLAG(compute_dtype);
+  LORIKEET_READ_FLAG(device);
+  LORIKEET_READ_FLAG(gradient_checkpointing);
+  LORIKEET_READ_FLAG(threads);
+  LORIKEET_READ_FLAG(logging_steps);
+  LORIKEET_READ_FLAG(eval_steps);
+  LORIKEET_READ_FLAG(save_steps);
+  LORIKEET_READ_FLAG(save_total_limit);
+  LORIKEET_READ_FLAG(resume_from_checkpoint);
+  LORIKEET_READ_FLAG(dry_run);
+#undef LORIKEET_READ_FLAG
+  if (absl::Status s = Validate(o); !s.ok()) return s;
+  return o;
+}
+
+}  // namespace lorikeet

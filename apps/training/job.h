@@ -1,0 +1,64 @@
+// TrainJob: everything a run needs, put together from its options, in the order in which a mistake is cheapest.
+//
+//   absl::StatusOr<std::unique_ptr<TrainJob>> job = TrainJob::Create(options);
+//   absl::StatusOr<StepResult> r = (*job)->trainer->Step(0);
+//
+// The parts refer to one another, so a job stays where it was made. No file is written.
+#ifndef LORIKEET_APPS_TRAINING_JOB_H_
+#define LORIKEET_APPS_TRAINING_JOB_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "apps/model/open_model.h"
+#include "apps/text/batches.h"
+#include "apps/text/chat_template.h"
+#include "apps/text/dataset.h"
+#include "apps/training/options.h"
+#include "apps/training/trainer.h"
+#include "autograd/parameter.h"
+#include "optim/adamw.h"
+#include "optim/schedule.h"
+#include "peft/adapter_config.h"
+#include "peft/adapter_run.h"
+
+namespace lorikeet {
+
+struct TrainJob {
+  static absl::StatusOr<std::unique_ptr<TrainJob>> Create(const TrainOptions& options);
+
+  // Only the rows and the tokenizer, for --dry_run and messages about data before a model is loaded.
+  TrainOptions options;
+  DType compute_dtype = DType::kF32;
+  OpenedModel model;
+  std::unique_ptr<text::ChatTemplate> chat;
+  text::Dataset train, eval;
+  AdapterRun run;
+  AdapterConfig adapter;               // not for --method=full
+  std::vector<std::string> adapted;    // paths that carry an adapter
+  std::vector<Parameter*> parameters;  // that train
+  std::unique_ptr<text::SequenceStream> stream;
+  int64_t max_steps = 0;
+  std::unique_ptr<Schedule> schedule;
+  std::unique_ptr<AdamW> optimizer;
+  std::unique_ptr<Trainer> trainer;
+
+  // What a resumed run must share: model, data, method, adapter shape, batch, seed.
+  std::string fingerprint;
+
+ private:
+  absl::Status OpenModelAndData();
+  absl::Status AddAdapters();
+  absl::Status MakeOptimizer();
+};
+
+// --target_modules: "all-linear", names separated by commas, or one regular expression (it has a character that no
+// name has).
+void ParseTargetModules(const std::string& flag, AdapterConfig* config);
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_APPS_TRAINING_JOB_H_

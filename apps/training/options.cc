@@ -1,0 +1,90 @@
+#include "apps/training/options.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
+namespace lorikeet {
+namespace {
+
+absl::Status Bad(absl::string_view flag, absl::string_view value, absl::string_view expected) {
+  return absl::InvalidArgumentError(absl::StrCat("--", flag, "=", value, ": expected ", expected));
+}
+
+// The first complaint of a list of rules.
+class Rules {
+ public:
+  void OneOf(absl::string_view flag, const std::string& value, std::initializer_list<absl::string_view> allowed) {
+    for (absl::string_view a : allowed) {
+      if (value == a) return;
+    }
+    Fail(Bad(flag, value, absl::StrCat("one of ", absl::StrJoin(allowed, ", "))));
+  }
+  template <typename T>
+  void Range(absl::string_view flag, T value, T min, T max) {
+    if (!(value >= min && value <= max)) Fail(Bad(flag, absl::StrCat(value), absl::StrCat(min, " to ", max)));
+  }
+  void Fail(absl::Status status) {
+    if (first_.ok()) first_ = std::move(status);
+  }
+  const absl::Status& first() const { return first_; }
+
+ private:
+  absl::Status first_;
+};
+
+}  // namespace
+
+const char* Name(Method method) {
+  switch (method) {
+    case Method::kLora:
+      return "lora";
+    case Method::kQlora:
+      return "qlora";
+    case Method::kDora:
+      return "dora";
+    case Method::kQdora:
+      return "qdora";
+    case Method::kFull:
+      return "full";
+  }
+  return "?";
+}
+
+bool Quantized(Method method) { return method == Method::kQlora || method == Method::kQdora; }
+bool UsesDora(Method method) { return method == Method::kDora || method == Method::kQdora; }
+
+absl::Status Validate(const TrainOptions& o) {
+  Rules r;
+  r.Range<double>("eval_fraction", o.eval_fraction, 0, 0.9);
+  r.Range<int64_t>("lora_r", o.lora_r, 1, 65536);
+  r.Range<double>("lora_alpha", o.lora_alpha, 0, 1e9);
+  r.Range<double>("lora_dropout", o.lora_dropout, 0, 0.99);
+  r.Range<int64_t>("batch_size", o.batch_size, 1, 1 << 20);
+  r.Range<int64_t>("gradient_accumulation_steps", o.gradient_accumulation_steps, 1, 1 << 20);
+  r.Range<int64_t>("max_seq_length", o.max_seq_length, 2, 1 << 24);
+  r.Range<double>("learning_rate", o.learning_rate, 0, 1e3);
+  r.Range<double>("warmup_ratio", o.warmup_ratio, 0, 1);
+  r.Range<double>("weight_decay", o.weight_decay, 0, 1e3);
+  r.Range<int64_t>("logging_steps", o.logging_steps, 1, INT64_MAX);
+  r.Range<int64_t>("eval_steps", o.eval_steps, 0, INT64_MAX);
+  r.Range<int64_t>("save_steps", o.save_steps, 0, INT64_MAX);
+  r.Range<int64_t>("save_total_limit", o.save_total_limit, 1, INT64_MAX);
+  r.Range<int64_t>("optimizer_memory", o.optimizer_memory, 1 << 20, INT64_MAX);
+  r.Range<int>("threads", o.threads, 0, 4096);
+  r.OneOf("chat_template", o.chat_template, {"", "chatml", "llama3", "plain"});
+  r.OneOf("lr_scheduler_type", o.lr_scheduler_type, {"constant", "constant_with_warmup", "linear", "cosine"});
+  r.OneOf("optim", o.optim, {"adamw", "paged_adamw"});
+  r.OneOf("compute_dtype", o.compute_dtype, {"auto", "bf16", "f32"});
+  r.OneOf("device", o.device, {"auto", "cpu", "cuda"});
+  r.OneOf("gradient_checkpointing", o.gradient_checkpointing, {"off", "on"});
+  if (o.max_steps == 0 || o.max_steps < -1)
+    r.Fail(Bad("max_steps", absl::StrCat(o.max_steps), "1 or more, or -1 for whole epochs"));
+  if (o.max_steps < 0 && !(o.num_epochs > 0)) r.Fail(Bad("num_epochs", absl::StrCat(o.num_epochs), "more than 0"));
+  if (o.data.empty()) r.Fail(absl::InvalidArgumentError("--data is missing: name a .jsonl file"));
+  if (o.output_dir.empty() && !o.dry_run)
+    r.Fail(absl::InvalidArgumentError("--output_dir is missing: name a directory for the adapter"));
+  if (Quantized(o.method)) r.Fail(Validate(o.quant));
+  return r.first();
+}
+
+}  // namespace lorikeet

@@ -1,0 +1,80 @@
+// TrainOptions: everything a fine-tuning run may be told, with the names that users of PEFT and TRL know.
+//
+//   absl::StatusOr<TrainOptions> options = OptionsFromFlags();       // apps/training/flags.h
+//
+// A plain value: programs fill it from flags, tests by hand. Validate() has the rules that concern several fields.
+#ifndef LORIKEET_APPS_TRAINING_OPTIONS_H_
+#define LORIKEET_APPS_TRAINING_OPTIONS_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "quant/nf4.h"
+
+namespace lorikeet {
+
+enum class Method : uint8_t { kLora, kQlora, kDora, kQdora, kFull };
+
+// "lora", "qlora", ...
+const char* Name(Method method);
+bool Quantized(Method method);
+bool UsesDora(Method method);
+
+struct TrainOptions {
+  // Input and output. Paths are absolute or relative to the working directory.
+  std::string model;      // Hugging Face directory or .gguf file; empty: the small model of the repository
+  std::string data;       // jsonl
+  std::string eval_data;  // jsonl; empty: eval_fraction of `data`
+  double eval_fraction = 0.05;
+  std::string output_dir;
+  std::string chat_template;  // "", "chatml", "llama3", "plain"
+
+  // What is trained.
+  Method method = Method::kLora;
+  int64_t lora_r = 16;
+  double lora_alpha = 32;
+  double lora_dropout = 0;
+  std::string target_modules = "all-linear";  // comma-separated names, "all-linear", or one regular expression
+  bool use_rslora = false;
+  Nf4Options quant;
+
+  // How long, on what, how fast.
+  int64_t max_steps = -1;  // > 0 overrides num_epochs
+  double num_epochs = 1;
+  int64_t batch_size = 4;  // rows of a micro-batch
+  int64_t gradient_accumulation_steps = 1;
+  int64_t max_seq_length = 512;
+  bool packing = false;
+  bool train_on_prompt = false;
+  double learning_rate = 2e-4;
+  std::string lr_scheduler_type = "cosine";  // constant, linear, cosine
+  double warmup_ratio = 0.03;
+  double weight_decay = 0;
+  double max_grad_norm = 1;
+  uint64_t seed = 42;
+
+  // Machine.
+  std::string optim = "adamw";          // adamw, paged_adamw
+  int64_t optimizer_memory = 64 << 20;  // bytes of RAM that paged_adamw may use for its state
+  std::string compute_dtype = "auto";   // auto, bf16, f32
+  std::string device = "auto";          // auto, cpu, cuda
+  std::string gradient_checkpointing = "off";
+  int threads = 0;  // 0: every processor allowed
+
+  // Reports and checkpoints.
+  int64_t logging_steps = 1;
+  int64_t eval_steps = 0;  // 0: only before and after
+  int64_t save_steps = 0;  // 0: only at the end
+  int64_t save_total_limit = 3;
+  std::string resume_from_checkpoint;  // a checkpoint's directory, or "latest"
+  bool dry_run = false;
+};
+
+// InvalidArgument names the flag, its value and what is allowed.
+absl::Status Validate(const TrainOptions& options);
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_APPS_TRAINING_OPTIONS_H_

@@ -1,0 +1,71 @@
+// Trainer: the loop that is the same for LoRA, QLoRA, DoRA, QDoRA and full fine-tuning.
+//
+//   Trainer trainer(model, TrainableParameters(model), adamw, &run, stream, options);
+//   for (int64_t step = first; step < options.max_steps; ++step) {
+//     absl::StatusOr<StepResult> r = trainer.Step(step);
+//     if (!r.ok()) ...                                     // NaN (FailedPrecondition): nothing was updated
+//   }
+//
+// A step is a function of its number and of the parameters and optimizer state before it: the rows come from the
+// stream by index, the learning rate from the schedule, dropout masks from a key folded with the step. So a run resumed
+// between two steps is the undisturbed run, bit for bit.
+// The loss of a step is the mean over all answer tokens of its micro-batches. A loss or gradient norm that is not
+// finite stops the step before anything is updated.
+#ifndef LORIKEET_APPS_TRAINING_TRAINER_H_
+#define LORIKEET_APPS_TRAINING_TRAINER_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "apps/text/batches.h"
+#include "autograd/parameter.h"
+#include "nn/causal_lm.h"
+#include "optim/adamw.h"
+#include "optim/schedule.h"
+#include "peft/adapter_run.h"
+#include "tensor/random.h"
+
+namespace lorikeet {
+
+struct TrainerOptions {
+  int64_t batch_size = 4;  // sequences of a micro-batch
+  int64_t gradient_accumulation_steps = 1;
+  double max_grad_norm = 1;  // <= 0: no clipping
+  RngKey key;                // dropout
+};
+
+struct StepResult {
+  int64_t step = 0;
+  double loss = 0;
+  double learning_rate = 0;
+  double grad_norm = 0;       // before clipping
+  int64_t tokens = 0;         // that went through the model
+  int64_t answer_tokens = 0;  // that had a loss
+  double seconds = 0;
+};
+
+class Trainer {
+ public:
+  // Everything must outlive the trainer. `run` may be null when nothing drops out.
+  Trainer(CausalLm& model, std::vector<Parameter*> parameters, AdamW& optimizer, const Schedule& schedule,
+          AdapterRun* run, const text::SequenceStream& stream, const TrainerOptions& options);
+
+  // FailedPrecondition: loss or gradient is not finite; others: the optimizer's store failed.
+  absl::StatusOr<StepResult> Step(int64_t step);
+
+ private:
+  absl::Status AccumulateGradients(int64_t step, StepResult* result);
+
+  CausalLm& model_;
+  std::vector<Parameter*> parameters_;
+  AdamW& optimizer_;
+  const Schedule& schedule_;
+  AdapterRun* run_;
+  const text::SequenceStream& stream_;
+  TrainerOptions options_;
+};
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_APPS_TRAINING_TRAINER_H_
