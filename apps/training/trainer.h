@@ -54,9 +54,10 @@ class Trainer {
   // FailedPrecondition: loss or gradient is not finite; others: the optimizer's store failed.
   absl::StatusOr<StepResult> Step(int64_t step);
 
- private:
+  // Step's first half: the gradient of the step's mean loss, added to the parameters' gradients.
   absl::Status AccumulateGradients(int64_t step, StepResult* result);
 
+ private:
   CausalLm& model_;
   std::vector<Parameter*> parameters_;
   AdamW& optimizer_;
