@@ -6,9 +6,15 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "nn/linear_map.h"
+#include "peft/adapter_map.h"
 #include "peft/adapter_tensors.h"
+#include "peft/targets.h"
+#include "tensor/io/atomic_file.h"
 #include "tensor/io/file.h"
+#include "tensor/io/file_system.h"
 #include "tensor/io/safetensors.h"
+#include "tensor/io/safetensors_writer.h"
 
 namespace lorikeet {
 namespace {
@@ -19,6 +25,25 @@ constexpr uint64_t kMaxConfigBytes = 4 << 20;
 
 std::string PathOf(const std::string& directory, const char* name) {
   return (std::filesystem::path(directory) / name).string();
+}
+
+class CollectPlaces : public Visitor {
+ public:
+  std::vector<Place> places;
+  std::vector<std::string> adapted;
+
+ protected:
+  void VisitSlot(absl::string_view name, MapSlot& slot) override {
+    places.push_back({std::string(name), slot.embedding});
+    if (dynamic_cast<const AdapterMap*>(slot.map.get()) != nullptr) adapted.push_back(std::string(name));
+  }
+};
+
+absl::Status MakeDirectory(const std::string& directory) {
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  if (!error) return absl::OkStatus();
+  return ErrnoStatus(error.value(), "make directory", directory);
 }
 
 absl::StatusOr<std::unique_ptr<SafetensorsFile>> OpenTensors(const std::string& directory) {
@@ -34,6 +59,18 @@ absl::StatusOr<std::unique_ptr<SafetensorsFile>> OpenTensors(const std::string& 
 }
 
 }  // namespace
+
+absl::Status SaveAdapter(const std::string& directory, Module& model, const AdapterConfig& config) {
+  const absl::StatusOr<std::vector<NamedTensor>> tensors = AdapterTensors(model);
+  if (!tensors.ok()) return tensors.status();
+  CollectPlaces collect;
+  model.Visit(collect);
+  const std::string json = AdapterConfigToJson(config, Condensed(collect.adapted, collect.places));
+  if (absl::Status s = MakeDirectory(directory); !s.ok()) return s;
+  if (absl::Status s = WriteSafetensors(PathOf(directory, kTensorsName), *tensors, {{"format", "pt"}}); !s.ok())
+    return s;
+  return WriteFileAtomically(PathOf(directory, kConfigName), json);
+}
 
 absl::StatusOr<AdapterConfig> ReadAdapterConfig(const std::string& directory, std::vector<std::string>* warnings) {
   const std::string path = PathOf(directory, kConfigName);

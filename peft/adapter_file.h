@@ -1,5 +1,6 @@
 // An adapter as PEFT's two files: adapter_model.safetensors and adapter_config.json in a directory.
 //
+//   absl::Status saved = SaveAdapter("out", *model, config);
 //   absl::StatusOr<LoadedAdapter> loaded = LoadAdapter("out", *model, &run);      // over a base model
 //
 // What is saved can be read by PEFT, and what PEFT saves can be read here: names as in peft/adapter_tensors.h, f32
@@ -20,6 +21,9 @@
 #include "peft/adapter_run.h"
 
 namespace lorikeet {
+
+// `config` is the one that the model's adapter was made with. The directory is made if need be.
+absl::Status SaveAdapter(const std::string& directory, Module& model, const AdapterConfig& config);
 
 struct LoadedAdapter {
   AdapterConfig config;

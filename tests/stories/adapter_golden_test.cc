@@ -151,6 +151,15 @@ TEST_P(AdapterGoldenTest, TheMergedModelHasTheSameLogits) {
   ExpectLogits(model->Hidden(rows.batch, nullptr).value());
 }
 
+TEST_P(AdapterGoldenTest, SavedAgainTheFilesArePeftsToTheByte) {
+  const std::string again = absl::StrCat(testing::TempDir(), "/", GetParam().name);
+  ASSERT_TRUE(SaveAdapter(again, *model, loaded.config).ok());
+  for (const char* name : {"/adapter_config.json", "/adapter_model.safetensors"}) {
+    EXPECT_EQ(OrDie(ReadFileToString(again + name, 1 << 20)), OrDie(ReadFileToString(directory + name, 1 << 20)))
+        << name;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Peft, AdapterGoldenTest,
                          testing::Values(GoldenCase{"lora", "llama_untied", false},
                                          GoldenCase{"rslora", "llama_tied", false},
