@@ -49,9 +49,9 @@ bool Spin(F&& done) {
 // same core's cache. A thread that is done with its own run takes tasks from the others'.
 //
 // Nothing waits for a worker, only for tasks: one that sleeps through a loop holds nothing back. A worker that comes
-// late looks at tasks of a loop that is over, or of the next one; `claimed` tells it. It holds the loop's number in its
-// upper half, and a loop whose task is still unclaimed cannot have ended, so that whoever claims a task has read the
-// fields of the right loop. For this the fields are atomic, though ordered by the claim.
+// late looks at tasks of a loop that is over, or of the next one; `claimed` tells it: it holds the loop's number in its
+// upper half. Before the next loop's fields are written, every share is closed under the new number. So whoever has
+// seen a new field finds its claim of the old loop refused, and whoever claims a task has read the fields of its loop.
 class Pool {
  public:
   static Pool& Get() {
@@ -76,6 +76,7 @@ class Pool {
 
  private:
   static constexpr int64_t kMostTasks = int64_t{1} << 30;
+  static constexpr uint32_t kClosed = ~uint32_t{0};  // as the next task: there is none
 
   struct alignas(64) Share {
     std::atomic<uint64_t> claimed{0};  // loop number << 32 | next task
@@ -117,10 +118,13 @@ class Pool {
 
   void RunBatch(int64_t first, uint32_t tasks, void (*task)(void*, int64_t), void* context) {
     const uint32_t loop = loop_.load(std::memory_order_relaxed) + 1;
-    first_.store(first, std::memory_order_relaxed);
-    tasks_.store(tasks, std::memory_order_relaxed);
-    task_.store(task, std::memory_order_relaxed);
-    context_.store(context, std::memory_order_relaxed);
+    for (int i = 0; i < threads(); ++i) {
+      shares_[static_cast<size_t>(i)].claimed.store(uint64_t{loop} << 32 | kClosed, std::memory_order_relaxed);
+    }
+    first_.store(first, std::memory_order_release);
+    tasks_.store(tasks, std::memory_order_release);
+    task_.store(task, std::memory_order_release);
+    context_.store(context, std::memory_order_release);
     pending_.store(tasks, std::memory_order_relaxed);
     for (int i = 0; i < threads(); ++i) {
       shares_[static_cast<size_t>(i)].claimed.store(uint64_t{loop} << 32 | ShareBegin(tasks, i),
@@ -163,10 +167,10 @@ class Pool {
     uint64_t at = claimed.load(std::memory_order_acquire);
     while (true) {
       const uint32_t index = static_cast<uint32_t>(at);
-      if (at >> 32 != loop || index >= ShareBegin(tasks_.load(std::memory_order_relaxed), share + 1)) return false;
-      void (*const task)(void*, int64_t) = task_.load(std::memory_order_relaxed);
-      void* const context = context_.load(std::memory_order_relaxed);
-      const int64_t first = first_.load(std::memory_order_relaxed);
+      if (at >> 32 != loop || index >= ShareBegin(tasks_.load(std::memory_order_acquire), share + 1)) return false;
+      void (*const task)(void*, int64_t) = task_.load(std::memory_order_acquire);
+      void* const context = context_.load(std::memory_order_acquire);
+      const int64_t first = first_.load(std::memory_order_acquire);
       if (!claimed.compare_exchange_weak(at, at + 1, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
       task(context, first + index);
       if (pending_.fetch_sub(1, std::memory_order_acq_rel) == 1) pending_.notify_one();

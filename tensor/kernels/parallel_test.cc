@@ -81,5 +81,23 @@ TEST(ParallelTest, AnEmptyLoopDoesNothing) {
   SUCCEED();
 }
 
+// A worker that is late for one loop must not take a task of the next, larger one before that is published.
+TEST(ParallelTest, LoopsOfChangingSizeRunEveryTaskExactlyOnce) {
+  for (int threads : {2, 3, 5}) {
+    SetNumThreads(threads);
+    for (int round = 0; round < 30000; ++round) {
+      const int64_t n = round % 2 == 0 ? 2 : 3 + round % 61;
+      std::atomic<int64_t> count{0}, sum{0};
+      ParallelFor(n, 1, [&](int64_t b, int64_t) {
+        count.fetch_add(1, std::memory_order_relaxed);
+        sum.fetch_add(b, std::memory_order_relaxed);
+      });
+      ASSERT_EQ(count, n) << "round " << round;
+      ASSERT_EQ(sum, n * (n - 1) / 2) << "round " << round;
+    }
+  }
+  SetNumThreads(0);
+}
+
 }  // namespace
 }  // namespace lorikeet
