@@ -54,7 +54,10 @@ absl::StatusOr<StepResult> Trainer::Step(int64_t step) {
   const auto start = std::chrono::steady_clock::now();
   StepResult result;
   result.step = step;
-  if (run_ != nullptr) run_->training = true;
+  if (run_ != nullptr) {
+    run_->training = true;
+    run_->weights_version = static_cast<uint64_t>(step) + 1;
+  }
   absl::Status status = AccumulateGradients(step, &result);
   if (run_ != nullptr) run_->training = false;
   if (status.ok()) {
@@ -68,6 +71,7 @@ absl::StatusOr<StepResult> Trainer::Step(int64_t step) {
   if (status.ok()) {
     result.learning_rate = schedule_.Rate(step);
     status = optimizer_.Step(result.learning_rate);
+    if (run_ != nullptr) run_->weights_version = static_cast<uint64_t>(step) + 2;
   }
   for (Parameter* p : parameters_) p->ZeroGrad();
   if (!status.ok()) return status;
