@@ -25,7 +25,7 @@ namespace lorikeet {
 class RandomAccessFile {
  public:
   virtual ~RandomAccessFile() = default;
-  // All of [offset, offset + bytes) into `out`, or an error.
+  // All of [offset, offset + bytes) into `out` (any pointer where bytes is 0), or an error.
   virtual absl::Status Read(uint64_t offset, void* out, size_t bytes) const = 0;
   // In bytes, when it was opened.
   virtual uint64_t size() const = 0;

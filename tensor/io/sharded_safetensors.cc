@@ -74,20 +74,22 @@ class IndexEvents : public JsonEvents {
   std::map<std::string, std::vector<std::string>> shards_;
 };
 
+absl::Status Located(const std::string& path, const absl::Status& status) {
+  return absl::Status(status.code(), absl::StrCat(path, ": ", status.message()));
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ShardedSafetensors>> ShardedSafetensors::Open(const std::string& directory) {
   const std::string index_path = absl::StrCat(directory, "/", kIndexName);
   absl::StatusOr<std::string> json = ReadFileToString(index_path, kMaxIndexBytes);
   if (!json.ok()) return json.status();
-  const auto malformed = [&](absl::string_view what) {
-    return absl::InvalidArgumentError(absl::StrCat(index_path, ": ", what));
-  };
   IndexEvents events;
   absl::Status status = ParseJsonEvents(*json, &events);
-  if (!status.ok()) return malformed(status.message());
-  if (!events.seen_weight_map()) return malformed("it has no weight_map");
-  if (events.shards().size() > kMaxShards) return malformed(absl::StrCat("more than ", kMaxShards, " shards"));
+  if (status.ok() && !events.seen_weight_map()) status = absl::InvalidArgumentError("it has no weight_map");
+  if (status.ok() && events.shards().size() > kMaxShards)
+    status = absl::InvalidArgumentError("it names too many shards");
+  if (!status.ok()) return Located(index_path, status);
 
   absl::StatusOr<std::unique_ptr<Directory>> folder = Directory::Open(directory);
   if (!folder.ok()) return folder.status();
@@ -95,29 +97,36 @@ absl::StatusOr<std::unique_ptr<ShardedSafetensors>> ShardedSafetensors::Open(con
   TensorIndex everything;
   for (const auto& [shard, names] : events.shards()) {
     absl::StatusOr<std::unique_ptr<RandomAccessFile>> file = (*folder)->OpenFile(shard);
-    if (!file.ok()) return absl::Status(file.status().code(), absl::StrCat(index_path, ": ", file.status().message()));
+    if (!file.ok()) return Located(index_path, file.status());
     absl::StatusOr<std::unique_ptr<SafetensorsFile>> opened = SafetensorsFile::Open(*std::move(file));
     if (!opened.ok()) return opened.status();
-    const absl::flat_hash_set<absl::string_view> listed(names.begin(), names.end());
-    size_t found = 0;
-    for (const TensorInfo& info : (*opened)->tensors()) {
-      if (!everything.Add(info)) return malformed(absl::StrCat("tensor ", Quoted(info.name), " is in two shards"));
-      if (!listed.contains(info.name)) {
-        model->unlisted_.push_back(info.name);
-        continue;
-      }
-      ++found;
-      model->index_.Add(info);
-      model->shard_of_.push_back(model->shards_.size());
-    }
-    for (size_t i = 0; found < names.size() && i < names.size(); ++i) {
-      if ((*opened)->Find(names[i]) == nullptr) {
-        return malformed(absl::StrCat("tensor ", Quoted(names[i]), " is not in ", Quoted(shard), ", which it names"));
-      }
-    }
-    model->shards_.push_back(*std::move(opened));
+    status = model->AddShard(*std::move(opened), names, &everything);
+    if (!status.ok()) return Located(index_path, status);
   }
   return model;
+}
+
+absl::Status ShardedSafetensors::AddShard(std::unique_ptr<SafetensorsFile> shard, const std::vector<std::string>& names,
+                                          TensorIndex* everything) {
+  for (const std::string& name : names) {
+    if (shard->Find(name) != nullptr) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("tensor ", Quoted(name), " is not in ", shard->where(), ", as the index says"));
+  }
+  const absl::flat_hash_set<absl::string_view> listed(names.begin(), names.end());
+  for (const TensorInfo& info : shard->tensors()) {
+    if (!everything->Add(info)) {
+      return absl::InvalidArgumentError(absl::StrCat("tensor ", Quoted(info.name), " is in two shards"));
+    }
+    if (listed.contains(info.name)) {
+      index_.Add(info);
+      shard_of_.push_back(shards_.size());
+    } else {
+      unlisted_.push_back(info.name);
+    }
+  }
+  shards_.push_back(std::move(shard));
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Tensor> ShardedSafetensors::Read(absl::string_view name) const {

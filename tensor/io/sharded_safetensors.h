@@ -12,8 +12,10 @@
 #ifndef LORIKEET_TENSOR_IO_SHARDED_SAFETENSORS_H_
 #define LORIKEET_TENSOR_IO_SHARDED_SAFETENSORS_H_
 
+#include <cstddef>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -38,6 +40,9 @@ class ShardedSafetensors : public TensorSource {
   const std::vector<std::string>& unlisted() const { return unlisted_; }
 
  private:
+  // `names` are those that the index places in `shard`; `everything` holds the tensors of all shards so far.
+  absl::Status AddShard(std::unique_ptr<SafetensorsFile> shard, const std::vector<std::string>& names,
+                        TensorIndex* everything);
   explicit ShardedSafetensors(std::string directory) : directory_(std::move(directory)) {}
 
   std::string directory_;

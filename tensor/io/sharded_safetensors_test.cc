@@ -81,8 +81,8 @@ TEST_F(ShardedTest, AShardIsAPlainFileNameOfARegularFile) {
 }
 
 TEST_F(ShardedTest, ATensorIsInTheShardThatTheIndexNames) {
-  EXPECT_TRUE(Refused(Json("s1"), "\"c\" is not in \"s1\""));
-  EXPECT_TRUE(Refused(R"({"weight_map":{"a":"s1","b":"s1","c":"s2","d":"s2"}})", "\"d\" is not in \"s2\""));
+  EXPECT_TRUE(Refused(Json("s1"), "\"c\" is not in "));
+  EXPECT_TRUE(Refused(R"({"weight_map":{"a":"s1","b":"s1","c":"s2","d":"s2"}})", "\"d\" is not in "));
 }
 
 TEST_F(ShardedTest, NoTensorIsInTwoShards) {

@@ -5,6 +5,8 @@
 #ifndef LORIKEET_TENSOR_IO_TEST_FILES_H_
 #define LORIKEET_TENSOR_IO_TEST_FILES_H_
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -23,7 +25,7 @@ class MemoryFile : public RandomAccessFile {
   explicit MemoryFile(std::string bytes) : bytes_(std::move(bytes)) {}
   absl::Status Read(uint64_t offset, void* out, size_t bytes) const override {
     if (offset > bytes_.size() || bytes > bytes_.size() - offset) return absl::DataLossError("past the end of memory");
-    std::memcpy(out, bytes_.data() + offset, bytes);
+    std::copy_n(bytes_.data() + offset, bytes, static_cast<char*>(out));
     return absl::OkStatus();
   }
   uint64_t size() const override { return bytes_.size(); }
