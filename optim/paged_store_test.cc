@@ -1,5 +1,6 @@
 #include "optim/paged_store.h"
 
+#include <atomic>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -32,8 +33,8 @@ using tensor::SameBits;
 // A disk in memory, to break in every way.
 struct Disk {
   std::vector<char> bytes;
-  int writes_left = 1 << 30;  // then it is full
-  int reads_left = 1 << 30;   // then it fails
+  std::atomic<int> writes_left = 1 << 30;  // then it is full
+  std::atomic<int> reads_left = 1 << 30;   // then it fails; checks read from several threads
 };
 
 class DiskFile : public PageFile {
@@ -251,7 +252,9 @@ TEST(PagedStore, WhenTheDiskIsFullTheStepIsDoneAndTheNextIsRefused) {
     while ((status = paged.Step()).ok()) ASSERT_TRUE(resident.Step().ok());
     EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
     EXPECT_GE(paged.optimizer->steps(), 1);
-    EXPECT_GT(store->resident_bytes(), Fit(256, 2).budget_bytes);
+    if (writes == 0) {  // every page had to stay
+      EXPECT_GT(store->resident_bytes(), Fit(256, 2).budget_bytes);
+    }
     ExpectSame(paged, resident);  // the state can be saved, too
   }
 }
