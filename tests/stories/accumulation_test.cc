@@ -17,7 +17,7 @@
 #include "peft/adapter_config.h"
 #include "peft/inject.h"
 #include "tensor/ops/random.h"
-#include "tests/testing/tiny_model.h"
+#include "tests/testing/tiny_lm.h"
 
 namespace lorikeet {
 namespace {
@@ -28,7 +28,7 @@ struct Gradients {
 };
 
 Gradients GradientsOf(int64_t batch_size, int64_t accumulation, bool packing) {
-  const std::unique_ptr<CausalLm> lm = TinyModel("llama_untied", DenseFactory(DType::kF32, false));
+  const std::unique_ptr<CausalLm> lm = TinyLm("llama_untied", DenseFactory(DType::kF32, false));
   AdapterConfig config;
   EXPECT_TRUE(Inject(*lm, config, RngKey{.seed = 1}, nullptr).ok());
   std::vector<Parameter*> parameters = TrainableParameters(*lm);

@@ -1,10 +1,10 @@
 // The tiny checkpoints of tests/golden/models as models, for stories that need a whole language model in milliseconds.
 //
-//   std::unique_ptr<CausalLm> lm = TinyModel("llama_untied", DenseFactory(DType::kF32, false));
+//   std::unique_ptr<CausalLm> lm = TinyLm("llama_untied", DenseFactory(DType::kF32, false));
 //
 // Vocabulary 97, hidden size 32, two layers. A test that uses it lists //tests/golden:models as data.
-#ifndef LORIKEET_TESTS_TESTING_TINY_MODEL_H_
-#define LORIKEET_TESTS_TESTING_TINY_MODEL_H_
+#ifndef LORIKEET_TESTS_TESTING_TINY_LM_H_
+#define LORIKEET_TESTS_TESTING_TINY_LM_H_
 
 #include <memory>
 #include <string>
@@ -21,7 +21,7 @@
 
 namespace lorikeet {
 
-inline std::unique_ptr<CausalLm> TinyModel(const std::string& name, const MapFactory& factory, bool trainable = false) {
+inline std::unique_ptr<CausalLm> TinyLm(const std::string& name, const MapFactory& factory, bool trainable = false) {
   const std::string dir = "tests/golden/models/" + name;
   absl::StatusOr<std::string> json = ReadFileToString(dir + "/config.json", 1 << 20);
   LORIKEET_CHECK(json.ok()) << json.status();
@@ -53,4 +53,4 @@ inline std::vector<text::Example> RandomExamples(int64_t count, uint64_t seed) {
 
 }  // namespace lorikeet
 
-#endif  // LORIKEET_TESTS_TESTING_TINY_MODEL_H_
+#endif  // LORIKEET_TESTS_TESTING_TINY_LM_H_
