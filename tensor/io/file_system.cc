@@ -1,6 +1,7 @@
 #include "tensor/io/file_system.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -31,6 +32,8 @@ int FileSystem::Close(int fd) { return ::close(fd); }
 int FileSystem::Rename(const std::string& from, const std::string& to) { return std::rename(from.c_str(), to.c_str()); }
 
 int FileSystem::Unlink(const std::string& path) { return ::unlink(path.c_str()); }
+int FileSystem::Mkdir(const std::string& path, mode_t mode) { return ::mkdir(path.c_str(), mode); }
+int FileSystem::Rmdir(const std::string& path) { return ::rmdir(path.c_str()); }
 
 uint64_t FileSystem::FreeBytes(const std::string& path) {
   struct statvfs info;

@@ -32,6 +32,8 @@ class FileSystem {
   virtual int Close(int fd);
   virtual int Rename(const std::string& from, const std::string& to);
   virtual int Unlink(const std::string& path);
+  virtual int Mkdir(const std::string& path, mode_t mode);
+  virtual int Rmdir(const std::string& path);
   // Bytes that this user may still write to the file system of `path`; UINT64_MAX where that is not known.
   virtual uint64_t FreeBytes(const std::string& path);
 };

@@ -1,0 +1,36 @@
+#include "apps/training/process_memory.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <string>
+
+namespace lorikeet {
+namespace {
+
+// A few kilobytes at most.
+std::string ReadProc(const char* path) {
+  char text[8192];
+  const int fd = ::open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return "";
+  const ssize_t n = ::read(fd, text, sizeof text);
+  ::close(fd);
+  return n > 0 ? std::string(text, static_cast<size_t>(n)) : "";
+}
+
+}  // namespace
+
+int64_t ResidentBytes() {
+  const std::string text = ReadProc("/proc/self/statm");
+  const size_t space = text.find(' ');
+  return space == text.npos ? 0 : std::strtoll(text.c_str() + space, nullptr, 10) * ::sysconf(_SC_PAGESIZE);
+}
+
+int64_t PeakResidentBytes() {
+  const std::string text = ReadProc("/proc/self/status");
+  const size_t at = text.find("VmHWM:");
+  return at == text.npos ? 0 : std::strtoll(text.c_str() + at + 6, nullptr, 10) * 1024;
+}
+
+}  // namespace lorikeet
