@@ -56,9 +56,13 @@ std::string HumanDuration(double seconds) {
 }
 
 std::string WithThousands(int64_t value) {
-  std::string text = absl::StrCat(value);
-  const int first = value < 0 ? 1 : 0;
-  for (int at = static_cast<int>(text.size()) - 3; at > first; at -= 3) text.insert(static_cast<size_t>(at), ",");
+  const std::string digits = absl::StrCat(value);
+  const size_t sign = value < 0 ? 1 : 0;
+  std::string text;
+  for (size_t i = 0; i < digits.size(); ++i) {
+    if (i > sign && (digits.size() - i) % 3 == 0) text.push_back(',');
+    text.push_back(digits[i]);
+  }
   return text;
 }
 
