@@ -1,0 +1,106 @@
+#include "apps/training/model_card.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/string_view.h"
+#include "apps/training/number_text.h"
+
+namespace lorikeet {
+namespace {
+
+// A double-quoted string of YAML, which is one of Python too.
+std::string Quote(absl::string_view text) {
+  std::string out = "\"";
+  for (char c : text) {
+    if (c == '"' || c == '\\') out += '\\';
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+      absl::StrAppendFormat(&out, "\\x%02x", static_cast<unsigned>(static_cast<unsigned char>(c)));
+    } else {
+      out += c;
+    }
+  }
+  return out + "\"";
+}
+
+// One word of a shell's command line.
+std::string ShellWord(absl::string_view text) {
+  const bool plain = !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           absl::string_view("-_./=:,@%+").find(c) != absl::string_view::npos;
+  });
+  return plain ? std::string(text) : absl::StrCat("'", absl::StrReplaceAll(text, {{"'", "'\\''"}}), "'");
+}
+
+// Text in a table's cell or a line of prose.
+std::string Cell(absl::string_view text) {
+  return absl::StrReplaceAll(text, {{"|", "\\|"}, {"\n", " "}, {"`", "\\`"}, {"<", "&lt;"}});
+}
+
+std::string FrontMatter(const ModelCardInputs& card, bool adapter) {
+  std::string text = absl::StrCat("---\nbase_model: ", Quote(card.base_model), "\n");
+  absl::StrAppend(&text, "library_name: ", adapter ? "peft" : "transformers", "\n",
+                  "pipeline_tag: text-generation\ntags:\n- lorikeet\n- ", Quote(card.method), "\n");
+  if (adapter) absl::StrAppend(&text, "- ", Quote(absl::StrCat("base_model:adapter:", card.base_model)), "\n");
+  return absl::StrCat(text, "---\n\n");
+}
+
+std::string Results(const ModelCardInputs& card) {
+  if (!std::isfinite(card.eval_loss_before) || !std::isfinite(card.eval_loss_after)) return "";
+  const double change = 100 * (card.eval_loss_after / card.eval_loss_before - 1);
+  return absl::StrCat("## Results\n\nOn ", WithThousands(card.eval_rows), " held-out rows, answer tokens only:\n\n",
+                      "| | before | after | change |\n|---|---|---|---|\n| loss | ",
+                      FixedDouble(card.eval_loss_before, 4), " | ", FixedDouble(card.eval_loss_after, 4), " | ",
+                      change > 0 ? "+" : "", FixedDouble(change, 1), "% |\n| perplexity | ",
+                      FixedDouble(std::exp(card.eval_loss_before), 2), " | ",
+                      FixedDouble(std::exp(card.eval_loss_after), 2), " | |\n\n![loss](loss.svg)\n\n");
+}
+
+std::string Training(const ModelCardInputs& card) {
+  const double percent = 100.0 * static_cast<double>(card.trainable_parameters) /
+                         static_cast<double>(std::max<int64_t>(card.total_parameters, 1));
+  std::string text =
+      absl::StrCat("## Training\n\n| | |\n|---|---|\n| method | ", Cell(card.method), " |\n| data | ", Cell(card.data),
+                   " (", WithThousands(card.train_rows), " rows) |\n| steps | ", WithThousands(card.steps),
+                   " |\n| trainable parameters | ", WithThousands(card.trainable_parameters), " of ",
+                   WithThousands(card.total_parameters), " (", FixedDouble(percent, 2), "%) |\n");
+  for (const auto& [name, value] : card.hyper_parameters) {
+    absl::StrAppend(&text, "| ", Cell(name), " | ", Cell(value), " |\n");
+  }
+  return absl::StrCat(text,
+                      "\n`run.json` has every flag and the digests of the inputs, `metrics.jsonl` every step.\n\n");
+}
+
+std::string Use(const ModelCardInputs& card, bool adapter) {
+  const std::string base = Quote(card.base_model), here = Quote(card.output_dir);
+  std::string python = "from transformers import AutoModelForCausalLM, AutoTokenizer\n";
+  if (adapter) {
+    absl::StrAppend(&python, "from peft import PeftModel\n\nmodel = AutoModelForCausalLM.from_pretrained(", base,
+                    ")\nmodel = PeftModel.from_pretrained(model, ", here, ")\n");
+  } else {
+    absl::StrAppend(&python, "\nmodel = AutoModelForCausalLM.from_pretrained(", here, ")\n");
+  }
+  absl::StrAppend(&python, "tokenizer = AutoTokenizer.from_pretrained(", here, ")\n");
+  const std::string flags =
+      adapter ? absl::StrCat(ShellWord("--model=" + card.base_model), " ", ShellWord("--adapter=" + card.output_dir))
+              : ShellWord("--model=" + card.output_dir);
+  return absl::StrCat("## Use\n\nWith Lorikeet:\n\n```\nbazel run //apps:generate -- ", flags,
+                      " --prompt=\"...\"\n```\n\nWith ", adapter ? "PEFT" : "transformers", ":\n\n```python\n", python,
+                      "```\n");
+}
+
+}  // namespace
+
+std::string ModelCard(const ModelCardInputs& card) {
+  const bool adapter = card.method != "full";
+  std::string text = FrontMatter(card, adapter);
+  absl::StrAppend(&text, "# ", Cell(card.name), "\n\n",
+                  adapter ? absl::StrCat("An adapter (", Cell(card.method), ") for ") : "A fine-tuned version of ",
+                  Cell(card.base_model), ", made with Lorikeet.\n\n");
+  return absl::StrCat(text, Results(card), Training(card), Use(card, adapter));
+}
+
+}  // namespace lorikeet
