@@ -9,6 +9,8 @@
 // `scale` is one over *all* answer tokens of the optimizer step, so that micro-batches add up to the mean. Rows are
 // taken `chunk` at a time; when recording, each chunk's gradient is computed at once, in the forward pass, and only dh
 // (and the head's own gradient, where the head trains) is kept; Backward multiplies by its dy.
+// Without a single target the loss is 0, and so is every gradient: dh is zeros, the head's parameters get nothing.
+// Targets at or above the vocabulary abort.
 // Source of the idea: Wijmans et al., "Cut your losses in large-vocabulary language models", 2024.
 #ifndef LORIKEET_NN_LINEAR_CROSS_ENTROPY_H_
 #define LORIKEET_NN_LINEAR_CROSS_ENTROPY_H_

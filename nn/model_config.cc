@@ -1,5 +1,7 @@
 #include "nn/model_config.h"
 
+#include <cmath>
+#include <tuple>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -43,13 +45,14 @@ class Fields {
   void Ids(const char* name, std::vector<int32_t>* out) {
     const Json* v = Find(name, false);
     if (v == nullptr) return;
-    const Json list = v->is_array() ? *v : Json::array({*v});
-    for (const Json& id : list) {
+    const auto add = [&](const Json& id) {
       if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() > INT32_MAX) {
         return Complain(name, "token ids", *v);
       }
       out->push_back(id.get<int32_t>());
-    }
+    };
+    if (!v->is_array()) return add(*v);
+    for (const Json& id : *v) add(id);
   }
   const Json* Object(const char* name) {
     const Json* v = Find(name, false);
@@ -72,9 +75,14 @@ class Fields {
   }
   void Complain(const char* name, const char* expected, const Json& got) {
     if (!status_.ok()) return;
-    status_ =
-        absl::InvalidArgumentError(absl::StrCat(where_, ": \"", name, "\" must be ", expected, ", got ",
-                                                got.dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 60)));
+    status_ = absl::InvalidArgumentError(
+        absl::StrCat(where_, ": \"", name, "\" must be ", expected, ", got ", Describe(got)));
+  }
+  // Printing recurses into arrays and objects, which a hostile file may nest deeper than the stack.
+  static std::string Describe(const Json& v) {
+    if (v.is_array()) return "an array";
+    if (v.is_object()) return "an object";
+    return v.dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 60);
   }
 
   const Json& object_;
@@ -94,12 +102,11 @@ absl::Status ParseRope(Fields& fields, absl::string_view where, ModelConfig* c) 
   rope.String("rope_type", &type);
   rope.Number("rope_theta", &c->rope_theta);
   if (type == "default") return rope.status();
-  double original = static_cast<double>(c->max_position_embeddings);
+  c->rope_scaling.original_max_position = c->max_position_embeddings;
   rope.Number("factor", &c->rope_scaling.factor);
   rope.Number("low_freq_factor", &c->rope_scaling.low_freq_factor);
   rope.Number("high_freq_factor", &c->rope_scaling.high_freq_factor);
-  rope.Number("original_max_position_embeddings", &original);
-  c->rope_scaling.original_max_position = static_cast<int64_t>(original);
+  rope.Int("original_max_position_embeddings", &c->rope_scaling.original_max_position);
   if (type == "linear") {
     c->rope_scaling.kind = RopeScaling::Kind::kLinear;
   } else if (type == "llama3") {
@@ -114,6 +121,33 @@ absl::Status ParseRope(Fields& fields, absl::string_view where, ModelConfig* c) 
 absl::Status CheckRange(absl::string_view where, const char* name, int64_t value, int64_t max) {
   if (value >= 1 && value <= max) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(where, ": ", name, " is ", value, ", expected 1 to ", max));
+}
+
+// hidden_size / num_attention_heads, where the file does not say.
+absl::Status DefaultHeadDim(absl::string_view where, ModelConfig* c) {
+  if (c->head_dim != 0) return absl::OkStatus();
+  if (absl::Status s = CheckRange(where, "num_attention_heads", c->num_heads, 1024); !s.ok()) return s;
+  if (c->hidden_size % c->num_heads != 0) {
+    return absl::InvalidArgumentError(absl::StrCat(where, ": hidden_size ", c->hidden_size, " is not divisible by ",
+                                                   c->num_heads, " attention heads, and there is no head_dim"));
+  }
+  c->head_dim = c->hidden_size / c->num_heads;
+  return absl::OkStatus();
+}
+
+absl::Status CheckRopeScaling(const RopeScaling& r, absl::string_view where) {
+  if (r.kind == RopeScaling::Kind::kNone) return absl::OkStatus();
+  const std::string rope = absl::StrCat(where, ": rope_scaling");
+  if (!(r.factor >= 1 && r.factor <= 1e6)) {
+    return absl::InvalidArgumentError(absl::StrCat(rope, ": factor is ", r.factor, ", expected 1 to 1e6"));
+  }
+  if (r.kind == RopeScaling::Kind::kLinear) return absl::OkStatus();
+  if (!(0 < r.low_freq_factor && r.low_freq_factor < r.high_freq_factor)) {
+    return absl::InvalidArgumentError(absl::StrCat(rope, ": low_freq_factor ", r.low_freq_factor,
+                                                   " and high_freq_factor ", r.high_freq_factor,
+                                                   ", expected 0 < low < high"));
+  }
+  return CheckRange(rope, "original_max_position_embeddings", r.original_max_position, int64_t{1} << 28);
 }
 
 }  // namespace
@@ -145,9 +179,10 @@ absl::Status ValidateModelConfig(const ModelConfig& c, absl::string_view where) 
         absl::StrCat(where, ": rms_norm_eps is ", c.rms_norm_eps, ", expected between 0 and 1"));
   }
   if (!(c.rope_theta > 1 && c.rope_theta < 1e15)) {
-    return absl::InvalidArgumentError(absl::StrCat(where, ": rope_theta is ", c.rope_theta));
+    return absl::InvalidArgumentError(
+        absl::StrCat(where, ": rope_theta is ", c.rope_theta, ", expected between 1 and 1e15"));
   }
-  return absl::OkStatus();
+  return CheckRopeScaling(c.rope_scaling, where);
 }
 
 absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view text, absl::string_view where) {
@@ -168,12 +203,12 @@ absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view text, absl::strin
   f.Int("num_attention_heads", &c.num_heads, true);
   c.num_kv_heads = c.num_heads;
   f.Int("num_key_value_heads", &c.num_kv_heads);
-  c.head_dim = c.num_heads > 0 ? c.hidden_size / c.num_heads : 0;
+  c.head_dim = 0;
   f.Int("head_dim", &c.head_dim);
   f.Int("max_position_embeddings", &c.max_position_embeddings);
   double eps = 1e-6;
   f.Number("rms_norm_eps", &eps);
-  c.rms_norm_eps = static_cast<float>(eps);
+  c.rms_norm_eps = static_cast<float>(std::fmin(eps, 1));  // a double beyond float's range has no float
   f.Bool("tie_word_embeddings", &c.tie_word_embeddings);
   f.Bool("mlp_bias", &c.mlp_bias);
   f.Bool("attention_bias", &c.qkv_bias);
@@ -186,6 +221,7 @@ absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view text, absl::strin
   f.Ids("bos_token_id", &c.bos_token_ids);
   f.Ids("eos_token_id", &c.eos_token_ids);
   if (!f.status().ok()) return f.status();
+  if (absl::Status s = DefaultHeadDim(where, &c); !s.ok()) return s;
   if (activation != "silu") {
     return absl::InvalidArgumentError(
         absl::StrCat(where, ": hidden_act \"", activation, "\" is not supported; known is silu"));

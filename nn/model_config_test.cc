@@ -1,0 +1,193 @@
+#include "nn/model_config.h"
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/string_view.h"
+#include "gtest/gtest.h"
+#include "tensor/ops/rope.h"
+
+namespace lorikeet {
+namespace {
+
+// A valid file; tests replace one field of it.
+constexpr char kLlama[] = R"({
+  "model_type": "llama", "vocab_size": 97, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+  "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 512, "rms_norm_eps": 1e-05,
+  "hidden_act": "silu", "tie_word_embeddings": true, "bos_token_id": 1, "eos_token_id": [2, 3]})";
+
+absl::StatusOr<ModelConfig> Parse(absl::string_view json) { return ParseModelConfig(json, "config.json"); }
+
+// kLlama with `from` replaced, which must occur.
+std::string With(absl::string_view from, absl::string_view to) {
+  std::string json = kLlama;
+  EXPECT_EQ(absl::StrReplaceAll({{from, to}}, &json), 1) << from;
+  return json;
+}
+// kLlama with another field.
+std::string And(absl::string_view field) { return With(R"("hidden_act": "silu")", absl::StrCat("\"x\": 0, ", field)); }
+
+void ExpectError(absl::string_view json, absl::string_view message) {
+  const absl::StatusOr<ModelConfig> config = Parse(json);
+  ASSERT_FALSE(config.ok()) << json;
+  EXPECT_EQ(config.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(config.status().message(), absl::StrCat("config.json: ", message));
+}
+
+TEST(ModelConfigTest, ReadsEveryField) {
+  const absl::StatusOr<ModelConfig> c = Parse(kLlama);
+  ASSERT_TRUE(c.ok()) << c.status();
+  EXPECT_EQ(c->model_type, "llama");
+  EXPECT_EQ(c->vocab_size, 97);
+  EXPECT_EQ(c->hidden_size, 32);
+  EXPECT_EQ(c->intermediate_size, 48);
+  EXPECT_EQ(c->num_layers, 2);
+  EXPECT_EQ(c->num_heads, 4);
+  EXPECT_EQ(c->num_kv_heads, 2);
+  EXPECT_EQ(c->head_dim, 8);
+  EXPECT_EQ(c->max_position_embeddings, 512);
+  EXPECT_FLOAT_EQ(c->rms_norm_eps, 1e-5f);
+  EXPECT_TRUE(c->tie_word_embeddings);
+  EXPECT_FALSE(c->qkv_bias || c->o_bias || c->mlp_bias);
+  EXPECT_EQ(c->bos_token_ids, (std::vector<int32_t>{1}));
+  EXPECT_EQ(c->eos_token_ids, (std::vector<int32_t>{2, 3}));
+}
+
+TEST(ModelConfigTest, AbsentAndNullFieldsHaveTheirDefaults) {
+  EXPECT_EQ(Parse(With(R"("num_key_value_heads": 2)", R"("num_key_value_heads": null)"))->num_kv_heads, 4);
+  const ModelConfig c = *Parse(And(R"("head_dim": 12)"));
+  EXPECT_EQ(c.head_dim, 12);
+  EXPECT_EQ(c.rope_theta, 10000);
+  EXPECT_EQ(c.rope_scaling.kind, RopeScaling::Kind::kNone);
+}
+
+TEST(ModelConfigTest, BiasesAreTheArchitecturesOwn) {
+  const ModelConfig llama = *Parse(And(R"("attention_bias": true, "mlp_bias": true)"));
+  EXPECT_TRUE(llama.qkv_bias && llama.o_bias && llama.mlp_bias);
+  const ModelConfig qwen = *Parse(With(R"("llama")", R"("qwen2")"));
+  EXPECT_TRUE(qwen.qkv_bias);
+  EXPECT_FALSE(qwen.o_bias || qwen.mlp_bias);
+}
+
+TEST(ModelConfigTest, RopeIsReadInBothSpellings) {
+  const ModelConfig now = *Parse(And(R"("rope_parameters": {"rope_type": "default", "rope_theta": 5e5})"));
+  EXPECT_EQ(now.rope_theta, 5e5);
+  const ModelConfig old = *Parse(And(R"("rope_theta": 1e6, "rope_scaling": {"type": "linear", "factor": 4})"));
+  EXPECT_EQ(old.rope_theta, 1e6);
+  EXPECT_EQ(old.rope_scaling.kind, RopeScaling::Kind::kLinear);
+  EXPECT_EQ(old.rope_scaling.factor, 4);
+  const ModelConfig llama3 = *Parse(And(R"("rope_scaling": {"rope_type": "llama3", "factor": 8, "low_freq_factor": 1,
+      "high_freq_factor": 4, "original_max_position_embeddings": 256})"));
+  EXPECT_EQ(llama3.rope_scaling.kind, RopeScaling::Kind::kLlama3);
+  EXPECT_EQ(llama3.rope_scaling.original_max_position, 256);
+}
+
+TEST(ModelConfigTest, EachRequiredFieldIsMissed) {
+  for (const char* name :
+       {"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"}) {
+    ExpectError(With(absl::StrCat("\"", name, "\""), "\"other\""), absl::StrCat("\"", name, "\" is missing"));
+  }
+}
+
+TEST(ModelConfigTest, WrongTypesAreNamed) {
+  ExpectError(With(": 97", ": \"97\""), R"("vocab_size" must be a non-negative integer, got "97")");
+  ExpectError(With(": 97", ": 97.5"), R"("vocab_size" must be a non-negative integer, got 97.5)");
+  ExpectError(With(": 1e-05", ": true"), R"("rms_norm_eps" must be a number, got true)");
+  ExpectError(With(": true", ": 1"), R"("tie_word_embeddings" must be true or false, got 1)");
+  ExpectError(With("\"silu\"", "{}"), R"("hidden_act" must be a string, got an object)");
+  ExpectError(With("[2, 3]", "[2, \"3\"]"), R"("eos_token_id" must be token ids, got an array)");
+  ExpectError(With("[2, 3]", "-1"), R"("eos_token_id" must be token ids, got -1)");
+  ExpectError(And(R"("rope_scaling": 2)"), R"("rope_scaling" must be an object, got 2)");
+  ExpectError(And(R"("rope_scaling": {"rope_type": "linear", "factor": "4"})"),
+              R"(rope_scaling: "factor" must be a number, got "4")");
+}
+
+TEST(ModelConfigTest, UnknownKindsListTheKnownOnes) {
+  ExpectError(With("\"llama\"", "\"gpt2\""), "model_type \"gpt2\" is not supported; known are llama and qwen2");
+  ExpectError(With("\"silu\"", "\"gelu\""), "hidden_act \"gelu\" is not supported; known is silu");
+  ExpectError(And(R"("rope_scaling": {"rope_type": "yarn"})"),
+              "rope_type \"yarn\" is not supported; known are default, linear and llama3");
+  ExpectError(And(R"("use_sliding_window": true)"), "use_sliding_window is true, which is not supported for llama");
+}
+
+TEST(ModelConfigTest, SizesMustFitEachOther) {
+  ExpectError(With(R"(key_value_heads": 2)", R"(key_value_heads": 3)"),
+              "4 attention heads do not share 3 key-value heads evenly");
+  ExpectError(With(R"("hidden_size": 32)", R"("hidden_size": 34)"),
+              "hidden_size 34 is not divisible by 4 attention heads, and there is no head_dim");
+  ExpectError(And(R"("head_dim": 7)"), "head_dim is 7, but rotary positions need an even one");
+}
+
+TEST(ModelConfigTest, HostileNumbersAreOutOfRange) {
+  ExpectError(With(": 97", ": 0"), "vocab_size is 0, expected 1 to 16777216");
+  ExpectError(With(": 97", ": 9223372036854775807"), "vocab_size is 9223372036854775807, expected 1 to 16777216");
+  ExpectError(With(": 97", ": 18446744073709551615"),
+              R"("vocab_size" must be a non-negative integer, got 18446744073709551615)");
+  ExpectError(With(": 97", ": -1"), R"("vocab_size" must be a non-negative integer, got -1)");
+  ExpectError(With(R"(attention_heads": 4)", R"(attention_heads": 0)"), "num_attention_heads is 0, expected 1 to 1024");
+  ExpectError(With(R"(value_heads": 2)", R"(value_heads": 0)"), "num_key_value_heads is 0, expected 1 to 1024");
+  ExpectError(With(": 1e-05", ": 0"), "rms_norm_eps is 0, expected between 0 and 1");
+  ExpectError(With(": 1e-05", ": 1e300"), "rms_norm_eps is 1, expected between 0 and 1");
+  ExpectError(And(R"("rope_theta": -1)"), "rope_theta is -1, expected between 1 and 1e15");
+}
+
+TEST(ModelConfigTest, HostileRopeScalingIsRefused) {
+  const auto llama3 = [](absl::string_view factor, absl::string_view low, absl::string_view high,
+                         absl::string_view original) {
+    return And(absl::StrCat(R"("rope_scaling": {"rope_type": "llama3", "factor": )", factor, R"(, "low_freq_factor": )",
+                            low, R"(, "high_freq_factor": )", high, R"(, "original_max_position_embeddings": )",
+                            original, "}"));
+  };
+  EXPECT_TRUE(Parse(llama3("8", "1", "4", "8192")).ok());
+  for (const char* factor : {"0", "-1", "1e308", "0.5"}) {
+    ExpectError(llama3(factor, "1", "4", "8192"),
+                absl::StrCat("rope_scaling: factor is ", std::stod(factor), ", expected 1 to 1e6"));
+  }
+  ExpectError(llama3("8", "4", "4", "8192"),
+              "rope_scaling: low_freq_factor 4 and high_freq_factor 4, expected 0 < low < high");
+  ExpectError(llama3("8", "0", "4", "8192"),
+              "rope_scaling: low_freq_factor 0 and high_freq_factor 4, expected 0 < low < high");
+  ExpectError(llama3("8", "1", "4", "1e300"),
+              "rope_scaling: \"original_max_position_embeddings\" must be a non-negative integer, got 1e+300");
+  ExpectError(llama3("8", "1", "4", "0"),
+              "rope_scaling: original_max_position_embeddings is 0, expected 1 to 268435456");
+}
+
+TEST(ModelConfigTest, DamagedOrDeeplyNestedJsonIsAnError) {
+  for (const char* json : {"", "{", "[]", "null", "{\"vocab_size\": }", "\xff"}) {
+    ExpectError(json, "not a JSON object; is the file damaged?");
+  }
+  const std::string deep = std::string(200000, '[') + std::string(200000, ']');
+  ExpectError(With(": 97", absl::StrCat(": ", deep)), R"("vocab_size" must be a non-negative integer, got an array)");
+  ExpectError(With("[2, 3]", deep), R"("eos_token_id" must be token ids, got an array)");
+}
+
+TEST(ModelConfigTest, WhatIsWrittenIsReadBack) {
+  const std::string llama3 = And(R"("rope_theta": 5e5, "mlp_bias": true, "head_dim": 10, "rope_scaling": {
+      "rope_type": "llama3", "factor": 8, "low_freq_factor": 1.5, "high_freq_factor": 4.5,
+      "original_max_position_embeddings": 256})");
+  const std::string linear = And(R"("attention_bias": true, "rope_scaling": {"type": "linear", "factor": 2.5})");
+  for (const std::string& json : {std::string(kLlama), llama3, linear, With("\"llama\"", "\"qwen2\"")}) {
+    const ModelConfig first = *Parse(json);
+    const std::string written = ModelConfigToJson(first, "bfloat16");
+    const absl::StatusOr<ModelConfig> again = Parse(written);
+    ASSERT_TRUE(again.ok()) << again.status() << "\n" << written;
+    EXPECT_EQ(ModelConfigToJson(*again, "bfloat16"), written);
+    EXPECT_EQ(again->rope_scaling.kind, first.rope_scaling.kind);
+    EXPECT_EQ(again->rope_scaling.low_freq_factor, first.rope_scaling.low_freq_factor);
+    EXPECT_EQ(again->rope_theta, first.rope_theta);
+    EXPECT_EQ(again->rms_norm_eps, first.rms_norm_eps);
+    EXPECT_EQ(again->head_dim, first.head_dim);
+    EXPECT_EQ(again->qkv_bias, first.qkv_bias);
+    EXPECT_EQ(again->mlp_bias, first.mlp_bias);
+    EXPECT_EQ(again->eos_token_ids, first.eos_token_ids);
+    EXPECT_NE(written.find(R"("torch_dtype": "bfloat16")"), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace lorikeet
