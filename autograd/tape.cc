@@ -168,6 +168,7 @@ void GradSink::Add(int input, Tensor g) {
     return;
   }
   Tensor& have = grads_[static_cast<size_t>(slot)];
+  if (g.dtype() != e.dtype) g = g.Cast(e.dtype);
   if (!have.defined()) {
     have = std::move(g);
   } else if (have.use_count() == 1 && have.contiguous()) {

@@ -41,7 +41,8 @@ class GradSink {
  public:
   // False for constants: their gradient need not be computed.
   bool wants(int input) const { return inputs_[static_cast<size_t>(input)] >= 0; }
-  // Adds g, of the input's shape. Nothing happens when the input does not want it. The sink may keep the handle.
+  // Adds g, of the input's shape, rounded to the input's dtype (a parameter's own, where the input is one). Nothing
+  // happens when the input does not want it. The sink may keep the handle.
   void Add(int input, Tensor g);
   // A buffer of the input's shape to add into. Only for inputs that want a gradient.
   Accumulator Accumulate(int input);

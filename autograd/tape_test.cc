@@ -5,6 +5,7 @@
 #include "absl/types/span.h"
 #include "autograd/checkpoint.h"
 #include "autograd/ops/elementwise.h"
+#include "autograd/ops/norm.h"
 #include "autograd/ops/reduce.h"
 #include "autograd/parameter.h"
 #include "autograd/variable.h"
@@ -81,6 +82,28 @@ TEST(TapeTest, ALeafIsToldOnceWhenItsGradientIsComplete) {
   tape.Backward(Sum(Mul(x, Mul(x, x))), One());
   EXPECT_EQ(calls, 1);
   EXPECT_EQ(Values(got), (std::vector<double>{27}));
+}
+
+TEST(TapeTest, AGradientHasItsInputsDTypeWhateverItsRuleComputesIn) {
+  // RmsNorm sums dw in f32, Mul gives it in bf16: both add into one bf16 gradient.
+  Tape tape;
+  Tensor got;
+  const Tensor ones = Tensor::Full({2}, 1, DType::kBF16);
+  const Variable w = tape.Leaf(ones, [&](Tensor g) { got = g; });
+  const Variable x = Tensor::Full({1, 2}, 1, DType::kBF16);
+  tape.Backward(Add(RmsNorm(x, w, 0x1p-60f), Mul(x, w)), Tensor::Full({1, 2}, 1, DType::kBF16));
+  EXPECT_EQ(got.dtype(), DType::kBF16);
+  EXPECT_EQ(Values(got.Cast(DType::kF64)), (std::vector<double>{2, 2}));
+}
+
+TEST(TapeTest, ALeafUsedAThousandTimesGetsTheSum) {
+  Parameter p = Trainable({1});
+  Tape tape;
+  const Variable x = Use(p);
+  Variable sum = x;
+  for (int i = 0; i < 999; ++i) sum = Add(sum, x);
+  tape.Backward(sum, Doubles({1}));
+  EXPECT_EQ(Values(p.grad), (std::vector<double>{1000}));
 }
 
 TEST(TapeTest, RecordManyGivesItsRuleEveryGradientAtOnce) {
