@@ -11,8 +11,8 @@
 namespace lorikeet {
 namespace {
 
-constexpr double kWidth = 860, kHeight = 460;
-constexpr double kLeft = 72, kRight = 28, kTop = 66, kBottom = 56;
+constexpr double kWidth = 860, kHeight = 470;
+constexpr double kLeft = 72, kRight = 28, kTop = 80, kBottom = 56;
 // More points than this cannot be told apart in the frame's width.
 constexpr size_t kMaxPoints = 1500;
 
@@ -46,17 +46,16 @@ std::string Escape(absl::string_view text) {
 }
 
 struct Axis {
-  std::vector<double> ticks;
-  double low() const { return ticks.front(); }
-  double high() const { return ticks.back(); }
+  double low, high;
+  std::vector<double> ticks;  // inside
 };
 
 struct Frame {
   Axis x, y;
-  double X(double step) const { return kLeft + (step - x.low()) / (x.high() - x.low()) * (kWidth - kLeft - kRight); }
+  double X(double step) const { return kLeft + (step - x.low) / (x.high - x.low) * (kWidth - kLeft - kRight); }
   double Y(double loss) const {
-    const double y01 = (loss - y.low()) / (y.high() - y.low());
-    return kHeight - kBottom - std::clamp(y01, -0.02, 1.02) * (kHeight - kTop - kBottom);
+    const double y01 = (loss - y.low) / (y.high - y.low);
+    return kHeight - kBottom - std::clamp(y01, 0.0, 1.0) * (kHeight - kTop - kBottom);
   }
 };
 
@@ -90,6 +89,16 @@ std::vector<LossPoint> Thin(const std::vector<LossPoint>& points) {
   return out;
 }
 
+// The axis ends where the numbers do; only its ticks are round.
+Axis RoundAxis(double low, double high, int count) {
+  Axis axis = {low, high, {}};
+  const double slack = 1e-9 * (high - low);
+  for (double tick : RoundTicks(low, high, count)) {
+    if (tick >= low - slack && tick <= high + slack) axis.ticks.push_back(tick);
+  }
+  return axis;
+}
+
 Axis LossAxis(const std::vector<LossPoint>& train, const std::vector<LossPoint>& smooth,
               const std::vector<LossPoint>& eval) {
   std::vector<double> losses;
@@ -101,7 +110,8 @@ Axis LossAxis(const std::vector<LossPoint>& train, const std::vector<LossPoint>&
   for (const auto* points : {&smooth, &eval}) {
     for (const LossPoint& p : *points) low = std::min(low, p.loss), high = std::max(high, p.loss);
   }
-  return {RoundTicks(low, high, 5)};
+  const double margin = high > low ? 0.06 * (high - low) : std::max(0.1 * std::fabs(low), 1e-3);
+  return RoundAxis(low - margin, high + margin, 5);
 }
 
 std::string Text(double x, double y, absl::string_view attributes, absl::string_view text) {
@@ -120,7 +130,7 @@ std::string Polyline(const Frame& frame, const std::vector<LossPoint>& points, a
 
 // As many digits as tell neighbouring ticks apart.
 std::string TickLabel(const Axis& axis, double tick) {
-  const double gap = axis.ticks[1] - axis.ticks[0];
+  const double gap = axis.ticks.size() > 1 ? axis.ticks[1] - axis.ticks[0] : std::fabs(tick);
   int digits = 0;
   for (double g = gap; digits < 6 && std::fabs(g - std::round(g)) > 1e-6 * gap; g *= 10) ++digits;
   return digits == 0 ? WithThousands(std::llround(tick)) : FixedDouble(tick, digits);
@@ -174,8 +184,8 @@ std::string Legend(const LossPlot& plot) {
   std::string out;
   const auto entry = [&](absl::string_view name, absl::string_view mark, double width) {
     x -= width;
-    absl::StrAppend(&out, "<g transform=\"translate(", Coordinate(x), " 44)\">", mark, "</g>\n",
-                    Text(x + 26, 48, "class=\"label\"", name));
+    absl::StrAppend(&out, "<g transform=\"translate(", Coordinate(x), " 54)\">", mark, "</g>\n",
+                    Text(x + 26, 58, "class=\"label\"", name));
   };
   if (!plot.eval.empty()) {
     entry(
@@ -216,14 +226,14 @@ std::vector<double> RoundTicks(double low, double high, int count) {
 
 std::string LossSvg(const LossPlot& plot) {
   const std::vector<LossPoint> train = Finite(plot.train), eval = Finite(plot.eval);
-  const int64_t half = std::clamp<int64_t>(static_cast<int64_t>(train.size()) / 80, 2, 200);
+  const int64_t half = std::clamp<int64_t>(static_cast<int64_t>(train.size()) / 50, 2, 200);
   const std::vector<LossPoint> smooth = Smooth(train, half);
   int64_t last_step = 1;
   for (const auto* points : {&train, &eval}) {
     if (!points->empty()) last_step = std::max(last_step, points->back().step);
   }
-  Frame frame{{RoundTicks(0, static_cast<double>(last_step), 6)}, LossAxis(train, smooth, eval)};
-  // Steps are whole, and the frame ends with the run.
+  Frame frame{RoundAxis(0, static_cast<double>(last_step), 6), LossAxis(train, smooth, eval)};
+  // Steps are whole.
   const auto fractional = [](double t) { return t != std::floor(t); };
   std::erase_if(frame.x.ticks, fractional);
   std::string out = absl::StrCat(
@@ -233,12 +243,12 @@ std::string LossSvg(const LossPlot& plot) {
       Escape(plot.title), "</title>\n<style>.tick{font-size:12px;fill:", kMuted, "}.label{font-size:13px;fill:", kMuted,
       "}.value{font-size:12px;font-weight:600;fill:", kEvalColor, "}.title{font-size:17px;font-weight:600;fill:", kInk,
       "}</style>\n", "<rect width=\"100%\" height=\"100%\" rx=\"10\" fill=\"#fbfcfd\"/>\n");
-  absl::StrAppend(&out, Text(kLeft, 34, "class=\"title\"", plot.title), Legend(plot), Axes(frame));
+  absl::StrAppend(&out, Text(kLeft, 32, "class=\"title\"", plot.title), Legend(plot), Axes(frame));
   if (train.size() > 1) {
     absl::StrAppend(
         &out,
         Polyline(frame, Thin(train),
-                 absl::StrCat("stroke=\"", kTrainColor, "\" stroke-opacity=\"0.3\" stroke-width=\"1\"")),
+                 absl::StrCat("stroke=\"", kTrainColor, "\" stroke-opacity=\"0.35\" stroke-width=\"1\"")),
         Polyline(frame, Thin(smooth),
                  absl::StrCat("stroke=\"", kTrainColor,
                               "\" stroke-width=\"2.4\" stroke-linejoin=\"round\" stroke-linecap=\"round\"")));

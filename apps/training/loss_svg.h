@@ -5,10 +5,10 @@
 //   plot.eval = {{0, 2.35}, {100, 1.87}};
 //   absl::Status status = WriteFileAtomically("out/loss.svg", LossSvg(plot));
 //
-// The training loss thin, its running mean (centred, over a fortieth of the steps) above it, evaluations as points with
-// their values at both ends. Axes have round ticks; the largest twentieth of noisy losses may leave the frame's top
-// rather than flatten the rest. The background is its own, so the picture reads the same on a dark page; fonts are the
-// reader's. The same numbers give the same bytes. Losses that are not finite are gaps. Threads: any. Errors: none.
+// The training loss thin, its running mean (centred, over a twenty-fifth of the steps) above it, evaluations as points
+// with their values at both ends. Axes have round ticks; the largest twentieth of noisy losses may touch the frame's
+// top rather than flatten the rest. The background is its own, so the picture reads the same on a dark page; fonts are
+// the reader's. The same numbers give the same bytes. Losses that are not finite are gaps. Threads: any. Errors: none.
 #ifndef LORIKEET_APPS_TRAINING_LOSS_SVG_H_
 #define LORIKEET_APPS_TRAINING_LOSS_SVG_H_
 
