@@ -1,11 +1,13 @@
 #include "apps/model/open_model.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "apps/model/zstd_file.h"
 #include "apps/program.h"
 #include "apps/text/gguf_tokenizer.h"
 #include "nn/gguf_model.h"
@@ -14,6 +16,7 @@
 #include "quant/nf4_map.h"
 #include "tensor/io/file.h"
 #include "tensor/io/gguf.h"
+#include "tensor/io/safetensors.h"
 #include "tensor/io/sharded_safetensors.h"
 #include "tensor/ops/matmul.h"
 
@@ -21,6 +24,19 @@ namespace lorikeet {
 namespace {
 
 constexpr int64_t kMaxConfigBytes = 16 << 20;
+constexpr uint64_t kMaxCompressedModelBytes = uint64_t{1} << 30;  // decoded
+
+// A directory's safetensors, in one file or in shards; or compressed, as a small model may be stored.
+absl::StatusOr<std::unique_ptr<TensorSource>> OpenWeights(const std::string& directory) {
+  absl::StatusOr<std::unique_ptr<TensorSource>> plain = OpenSafetensorsDirectory(directory);
+  const std::string compressed = directory + "/model.safetensors.zst";
+  if (plain.ok() || !absl::IsNotFound(plain.status()) || access(compressed.c_str(), F_OK) != 0) return plain;
+  absl::StatusOr<std::unique_ptr<RandomAccessFile>> decoded = OpenZstdFile(compressed, kMaxCompressedModelBytes);
+  if (!decoded.ok()) return decoded.status();
+  absl::StatusOr<std::unique_ptr<SafetensorsFile>> file = SafetensorsFile::Open(*std::move(decoded));
+  if (!file.ok()) return file.status();
+  return *std::move(file);
+}
 
 class DirectoryFiles : public ModelFiles {
  public:
@@ -32,7 +48,7 @@ class DirectoryFiles : public ModelFiles {
     absl::StatusOr<ModelConfig> config = ParseModelConfig(*json, config_path);
     if (!config.ok()) return config.status();
     files->config_ = *std::move(config);
-    absl::StatusOr<std::unique_ptr<TensorSource>> weights = OpenSafetensorsDirectory(path);
+    absl::StatusOr<std::unique_ptr<TensorSource>> weights = OpenWeights(path);
     if (!weights.ok()) return weights.status();
     files->weights_ = *std::move(weights);
     absl::StatusOr<text::TokenizerFiles> texts = text::ReadTokenizerFiles(path);

@@ -4,7 +4,8 @@
 //   Variable h = m->lm->Hidden(batch, nullptr);
 //
 // Weights stream in one tensor at a time and become the compute dtype, NF4 or f32 (trainable) at once. A directory that
-// transformers and bitsandbytes wrote in 4 bits is read as it is, packed. An empty path is the small model that ships
+// transformers and bitsandbytes wrote in 4 bits is read as it is, packed; one with model.safetensors.zst in place of
+// model.safetensors is decoded into memory (up to 1 GiB). An empty path is the small model that ships
 // with Lorikeet. Ownership: the caller. Errors name the file and what to do.
 #ifndef LORIKEET_APPS_MODEL_OPEN_MODEL_H_
 #define LORIKEET_APPS_MODEL_OPEN_MODEL_H_
