@@ -6,14 +6,14 @@
 //     // Clara is a baker. She lives in Oslo. She has a grey cat.
 //     // Q: Where does Clara live?
 //     // A: Oslo
-//   Task task = JsonTask(key.Fold(i));
+//   Task task = JsonTask(key.Fold(i), Split::kTrain);
 //     // prompt  Clara is a baker. She lives in Oslo. She is 41 years old. She has a grey cat.
 //     // answer  {"name": "Clara", "job": "baker", "home": "Oslo", "age": 41, "pet": "grey cat"}
 //
 // Documents are stories with questions and answers, records, additions, lists turned round, and quoted speech. Braces,
 // brackets and quotation marks occur in them, JSON does not: it is what the adapters have to teach.
-// The tasks of `JsonTask` fall into two halves by the pair of name and home, so that a held-out row is about a person
-// that no training row is about.
+// The rows of JsonTask fall into two halves by name and home together, so that a held-out row is about a person that no
+// training row is about.
 // Everything is a function of the key. Threads: any.
 #ifndef LORIKEET_APPS_DEMO_CORPUS_H_
 #define LORIKEET_APPS_DEMO_CORPUS_H_
