@@ -1,0 +1,68 @@
+#include "apps/model/model_flags.h"
+
+#include <cstdio>
+#include <string>
+
+#include "absl/flags/flag.h"
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "tensor/dtype.h"
+#include "tensor/kernels/parallel.h"
+
+ABSL_FLAG(
+    std::string, model, "",
+    "Hugging Face directory or .gguf file; empty: the adapter's base, or the small model that comes with Lorikeet");
+ABSL_FLAG(std::string, adapter, "", "directory of a LoRA or DoRA adapter in PEFT's format; empty: none");
+ABSL_FLAG(std::string, compute_dtype, "auto", "bf16, f32, or auto: what suits the program and the processor");
+ABSL_FLAG(std::string, device, "auto", "auto or cpu");
+ABSL_FLAG(int, threads, 0, "CPU threads; 0: all that the process may use. Results do not depend on it");
+ABSL_FLAG(bool, load_in_4bit, false,
+          "quantize the base on loading, as qlora and qdora did when they trained the adapter");
+ABSL_FLAG(std::string, quant_type, "nf4", "nf4 or fp4");
+ABSL_FLAG(int, quant_block_size, 64, "weights that share a scale: 32, 64, ... 4096");
+ABSL_FLAG(bool, double_quant, true, "quantize the scales too");
+
+namespace lorikeet {
+
+absl::StatusOr<Nf4Options> QuantOptionsFromFlags() {
+  const std::string type = absl::GetFlag(FLAGS_quant_type);
+  if (type != "nf4" && type != "fp4")
+    return absl::InvalidArgumentError(absl::StrCat("--quant_type=", type, ": expected nf4 or fp4"));
+  const Nf4Options options = {.kind = type == "fp4" ? Nf4Kind::kFp4 : Nf4Kind::kNf4,
+                              .block = absl::GetFlag(FLAGS_quant_block_size),
+                              .double_quant = absl::GetFlag(FLAGS_double_quant)};
+  if (absl::Status s = Validate(options); !s.ok()) return s;
+  return options;
+}
+
+absl::StatusOr<OpenOptions> OpenOptionsFromFlags(absl::string_view auto_dtype) {
+  const std::string device = absl::GetFlag(FLAGS_device);
+  if (device != "auto" && device != "cpu")
+    return absl::InvalidArgumentError(
+        absl::StrCat("--device=", device, ": expected auto or cpu; models run on the CPU"));
+  if (absl::GetFlag(FLAGS_threads) < 0)
+    return absl::InvalidArgumentError(
+        absl::StrCat("--threads=", absl::GetFlag(FLAGS_threads), ": expected 0 (all) or more"));
+  SetNumThreads(absl::GetFlag(FLAGS_threads));
+  const std::string name = absl::GetFlag(FLAGS_compute_dtype);
+  const absl::StatusOr<DType> dtype = ParseComputeDtype(name == "auto" ? auto_dtype : name);
+  if (!dtype.ok()) return dtype.status();
+  const absl::StatusOr<Nf4Options> quant = QuantOptionsFromFlags();
+  if (!quant.ok()) return quant.status();
+  const WeightUse use = absl::GetFlag(FLAGS_load_in_4bit) ? WeightUse::kQuantized : WeightUse::kFrozen;
+  return OpenOptions{.compute_dtype = *dtype, .use = use, .quant = *quant};
+}
+
+absl::StatusOr<AdaptedModel> OpenModelFromFlags(absl::string_view auto_dtype) {
+  const absl::StatusOr<OpenOptions> options = OpenOptionsFromFlags(auto_dtype);
+  if (!options.ok()) return options.status();
+  absl::StatusOr<AdaptedModel> m = OpenAdaptedModel(absl::GetFlag(FLAGS_model), absl::GetFlag(FLAGS_adapter), *options);
+  if (m.ok()) PrintWarnings(m->base);
+  return m;
+}
+
+void PrintWarnings(const OpenedModel& model) {
+  for (const std::string& warning : model.warnings) std::fprintf(stderr, "warning: %s\n", warning.c_str());
+}
+
+}  // namespace lorikeet
