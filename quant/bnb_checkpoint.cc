@@ -31,6 +31,7 @@ absl::string_view PythonName(DType dtype) {
 std::string PythonRepr(double x) {
   char text[64];
   char* end = std::to_chars(text, text + sizeof text, x, std::chars_format::scientific).ptr;
+  *end = '\0';  // to_chars writes none, and atoi would read on
   const int exponent = std::atoi(std::find(text, end, 'e') + 1);
   if (x == 0 || (exponent >= -4 && exponent < 16)) {
     end = std::to_chars(text, text + sizeof text, x, std::chars_format::fixed).ptr;
