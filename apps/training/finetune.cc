@@ -1,32 +1,240 @@
 #include "apps/training/finetune.h"
 
 #include <cstdio>
+#include <ctime>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "apps/model/save_model.h"
+#include "apps/training/checkpoint.h"
 #include "apps/training/evaluate.h"
+#include "apps/training/flags.h"
 #include "apps/training/job.h"
+#include "apps/training/model_card.h"
+#include "apps/training/output_dir.h"
+#include "apps/training/run_info.h"
+#include "apps/training/run_report.h"
+#include "apps/training/signals.h"
+#include "apps/training/train_state.h"
+#include "peft/adapter_file.h"
+#include "peft/merge.h"
+#include "tensor/io/atomic_file.h"
+#include "tensor/kernels/parallel.h"
 
 namespace lorikeet {
+namespace {
 
-absl::Status FineTune(const TrainOptions& options) {
-  absl::StatusOr<std::unique_ptr<TrainJob>> made = TrainJob::Create(options);
-  if (!made.ok()) return made.status();
-  TrainJob& job = **made;
-  std::printf("train %zu eval %zu steps %lld params %zu\n", job.train.examples.size(), job.eval.examples.size(),
-              static_cast<long long>(job.max_steps), job.parameters.size());
-  EvalResult before = EvaluateLoss(*job.model.lm, job.eval.examples, 2048);
-  std::printf("eval loss before %.4f acc %.3f\n", before.loss(), before.accuracy());
-  for (int64_t step = 0; step < job.max_steps; ++step) {
-    absl::StatusOr<StepResult> r = job.trainer->Step(step);
-    if (!r.ok()) return r.status();
-    std::printf("step %lld loss %.4f lr %.2e grad %.3f tok %lld (%lld) %.2fs %.0f tok/s\n",
-                static_cast<long long>(step + 1), r->loss, r->learning_rate, r->grad_norm,
-                static_cast<long long>(r->tokens), static_cast<long long>(r->answer_tokens), r->seconds,
-                static_cast<double>(r->tokens) / r->seconds);
-    std::fflush(stdout);
+constexpr int64_t kEvalTokens = 2048;  // of a batch when evaluating
+
+std::string FileName(const std::string& path) {
+  const size_t slash = path.find_last_of('/');
+  return slash == std::string::npos ? path : path.substr(slash + 1);
+}
+
+class Run {
+ public:
+  explicit Run(const TrainOptions& options) : options_(options) {}
+  absl::Status Execute();
+
+ private:
+  absl::Status ClaimOutput();
+  absl::Status Resume();
+  absl::Status Train();
+  absl::Status EvaluateAndMark(int64_t step);
+  absl::Status Save(int64_t step);
+  absl::Status Export();
+  absl::Status WriteCard();
+  absl::Status WriteRunInfo(const std::string& status);
+  std::string Out(absl::string_view name) const { return absl::StrCat(options_.output_dir, "/", name); }
+
+  const TrainOptions& options_;
+  std::unique_ptr<OutputDirLock> lock_;
+  std::unique_ptr<TrainJob> job_;
+  std::unique_ptr<RunReport> report_;
+  TrainProgress progress_;
+  EvalResult before_, after_;
+  std::string resumed_from_;
+  int64_t saved_step_ = -1;
+  bool best_ = false;  // the evaluation after the last step was the best so far
+  RunInfo info_;
+};
+
+// A mistake about the output shows before anything expensive is loaded.
+absl::Status Run::ClaimOutput() {
+  if (absl::Status s = PrepareOutputDir(options_.output_dir); !s.ok()) return s;
+  absl::StatusOr<OutputDirLock> lock = OutputDirLock::Acquire(options_.output_dir);
+  if (!lock.ok()) return lock.status();
+  lock_ = std::make_unique<OutputDirLock>(*std::move(lock));
+  if (absl::Status s = CleanLeftovers(*lock_); !s.ok()) return s;
+  if (options_.resume_from_checkpoint.empty() && HasCheckpoints(options_.output_dir)) {
+    return absl::InvalidArgumentError(absl::StrCat(options_.output_dir,
+                                                   " has checkpoints of an earlier run: go on with "
+                                                   "--resume_from_checkpoint=latest, or give another --output_dir"));
   }
-  EvalResult after = EvaluateLoss(*job.model.lm, job.eval.examples, 2048);
-  std::printf("eval loss after %.4f acc %.3f\n", after.loss(), after.accuracy());
   return absl::OkStatus();
 }
+
+absl::Status Run::Resume() {
+  progress_.fingerprint = job_->fingerprint;
+  if (options_.resume_from_checkpoint.empty()) return absl::OkStatus();
+  absl::StatusOr<FoundCheckpoint> found = FindCheckpoint(options_.output_dir, options_.resume_from_checkpoint);
+  if (!found.ok()) return found.status();
+  for (const std::string& w : found->warnings) std::fprintf(stderr, "warning: %s\n", w.c_str());
+  absl::StatusOr<TrainProgress> loaded =
+      LoadTrainState(found->path, job_->parameters, *job_->optimizer, job_->fingerprint);
+  if (!loaded.ok()) return loaded.status();
+  progress_ = *std::move(loaded);
+  resumed_from_ = found->path;
+  saved_step_ = progress_.step;
+  std::printf("resumed from %s: %lld of %lld steps are done\n", found->path.c_str(),
+              static_cast<long long>(progress_.step), static_cast<long long>(job_->max_steps));
+  return absl::OkStatus();
+}
+
+absl::Status Run::Save(int64_t step) {
+  progress_.step = step;
+  absl::StatusOr<std::unique_ptr<CheckpointWriter>> writer = CheckpointWriter::Create(options_.output_dir, step);
+  if (!writer.ok()) return writer.status();
+  if (absl::Status s = SaveTrainState([&](absl::string_view name) { return (*writer)->Path(name); }, job_->parameters,
+                                      *job_->optimizer, progress_);
+      !s.ok())
+    return s;
+  saved_step_ = step;
+  return (*writer)->Commit({.save_total_limit = options_.save_total_limit, .best = best_});
+}
+
+absl::Status Run::EvaluateAndMark(int64_t step) {
+  after_ = EvaluateLoss(*job_->model.lm, job_->eval.examples, kEvalTokens);
+  report_->Evaluated(step, after_);
+  best_ = after_.loss() < progress_.best_eval_loss;
+  if (best_) progress_.best_eval_loss = after_.loss();
+  return absl::OkStatus();
+}
+
+absl::Status Run::Train() {
+  for (int64_t step = progress_.step; step < job_->max_steps; ++step) {
+    absl::StatusOr<StepResult> result = job_->trainer->Step(step);
+    if (!result.ok()) return result.status();
+    report_->Stepped(*result);
+    const int64_t done = step + 1;
+    best_ = false;
+    if (options_.eval_steps > 0 && done % options_.eval_steps == 0 && done < job_->max_steps &&
+        !job_->eval.examples.empty()) {
+      if (absl::Status s = EvaluateAndMark(done); !s.ok()) return s;
+    }
+    const absl::Status stop = StopStatus();
+    const bool due = options_.save_steps > 0 && done % options_.save_steps == 0;
+    if ((due || best_ || !stop.ok()) && done < job_->max_steps) {
+      if (absl::Status s = Save(done); !s.ok()) return s;
+    }
+    if (!stop.ok()) return stop;
+  }
+  return absl::OkStatus();
+}
+
+// The adapter in PEFT's files, or the whole model, and the tokenizer.
+absl::Status Run::Export() {
+  if (options_.method == Method::kFull) {
+    const MergedSource weights(*job_->model.lm, DType::kF32);
+    return SaveModel(options_.output_dir, job_->model.lm->config(), job_->model.files->tokenizer_files(), weights,
+                     {.dtype = DType::kF32});
+  }
+  if (absl::Status s = SaveAdapter(options_.output_dir, *job_->model.lm, job_->adapter); !s.ok()) return s;
+  const text::TokenizerFiles& t = job_->model.files->tokenizer_files();
+  for (const auto& [name, content] : {std::make_pair("tokenizer.json", &t.tokenizer_json),
+                                      std::make_pair("tokenizer_config.json", &t.tokenizer_config_json),
+                                      std::make_pair("special_tokens_map.json", &t.special_tokens_map_json),
+                                      std::make_pair("chat_template.jinja", &t.chat_template_jinja)}) {
+    if (content->empty()) continue;
+    if (absl::Status s = WriteFileAtomically(Out(name), *content); !s.ok()) return s;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Run::WriteCard() {
+  ModelCardInputs card;
+  card.name = absl::StrCat(FileName(job_->model.path), "-", FileName(options_.output_dir));
+  card.base_model = job_->model.path;
+  card.output_dir = options_.output_dir;
+  card.method = Name(options_.method);
+  card.data = FileName(options_.data);
+  card.train_rows = static_cast<int64_t>(job_->train.examples.size());
+  card.eval_rows = static_cast<int64_t>(job_->eval.examples.size());
+  card.trainable_parameters = report_->trainable();
+  card.total_parameters = report_->total();
+  card.hyper_parameters = {{"learning rate", absl::StrCat(options_.learning_rate, ", ", options_.lr_scheduler_type)},
+                           {"rows in a step", absl::StrCat(options_.batch_size * options_.gradient_accumulation_steps)},
+                           {"sequence length", absl::StrCat(options_.max_seq_length)},
+                           {"compute dtype", Name(job_->compute_dtype)},
+                           {"seed", absl::StrCat(options_.seed)}};
+  if (options_.method != Method::kFull) {
+    card.hyper_parameters.emplace_back(
+        "rank, alpha, dropout", absl::StrCat(options_.lora_r, ", ", options_.lora_alpha, ", ", options_.lora_dropout));
+  }
+  card.steps = job_->max_steps;
+  card.eval_loss_before = before_.loss();
+  card.eval_loss_after = after_.loss();
+  return WriteFileAtomically(Out("README.md"), ModelCard(card));
+}
+
+// At the start with status "running", at the end with what came of it.
+absl::Status Run::WriteRunInfo(const std::string& status) {
+  info_.status = status;
+  if (status == "running") {
+    info_.program = "finetune";
+    info_.flags = FlagValues();
+    info_.machine = ThisMachine();
+    info_.threads = NumThreads();
+    info_.started = UtcTime(std::time(nullptr));
+    info_.resumed_from = resumed_from_;
+    if (absl::Status s = info_.AddInput("model", job_->model.path); !s.ok()) return s;
+    if (absl::Status s = info_.AddInput("data", options_.data); !s.ok()) return s;
+    if (!options_.eval_data.empty()) {
+      if (absl::Status s = info_.AddInput("eval_data", options_.eval_data); !s.ok()) return s;
+    }
+  } else {
+    info_.ended = UtcTime(std::time(nullptr));
+  }
+  return WriteFileAtomically(Out("run.json"), ToJson(info_));
+}
+
+absl::Status Run::Execute() {
+  if (options_.dry_run) {
+    absl::StatusOr<std::unique_ptr<TrainJob>> job = TrainJob::Create(options_);
+    if (!job.ok()) return job.status();
+    RunReport report(**job, "");
+    report.PrintPlan();
+    report.PrintRows(3);
+    return absl::OkStatus();
+  }
+  if (absl::Status s = ClaimOutput(); !s.ok()) return s;
+  InstallStopSignals();
+  absl::StatusOr<std::unique_ptr<TrainJob>> job = TrainJob::Create(options_);
+  if (!job.ok()) return job.status();
+  job_ = *std::move(job);
+  if (absl::Status s = Resume(); !s.ok()) return s;
+  report_ = std::make_unique<RunReport>(*job_, options_.output_dir);
+  report_->PrintPlan();
+  if (absl::Status s = report_->Open(progress_.step); !s.ok()) return s;
+  if (absl::Status s = WriteRunInfo("running"); !s.ok()) return s;
+  before_ = after_ = EvaluateLoss(*job_->model.lm, job_->eval.examples, kEvalTokens);
+  report_->Evaluated(progress_.step, before_);
+  if (absl::Status s = Train(); !s.ok()) return s;
+  if (absl::Status s = EvaluateAndMark(job_->max_steps); !s.ok()) return s;
+  if (saved_step_ != job_->max_steps) {
+    if (absl::Status s = Save(job_->max_steps); !s.ok()) return s;
+  }
+  if (absl::Status s = Export(); !s.ok()) return s;
+  if (absl::Status s = WriteCard(); !s.ok()) return s;
+  if (absl::Status s = WriteRunInfo("done"); !s.ok()) return s;
+  return report_->Close(before_, after_);
+}
+
+}  // namespace
+
+absl::Status FineTune(const TrainOptions& options) { return Run(options).Execute(); }
 
 }  // namespace lorikeet

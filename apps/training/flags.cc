@@ -1,10 +1,8 @@
 #include "apps/training/flags.h"
 
-#include <algorithm>
-
 #include "absl/flags/flag.h"
 #include "absl/flags/reflection.h"
-#include "absl/strings/numbers.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
 namespace {
@@ -123,6 +121,14 @@ absl::StatusOr<TrainOptions> OptionsFromFlags() {
 #undef LORIKEET_READ_FLAG
   if (absl::Status s = Validate(o); !s.ok()) return s;
   return o;
+}
+
+std::map<std::string, std::string> FlagValues() {
+  std::map<std::string, std::string> values;
+  for (const auto& [name, flag] : absl::GetAllFlags()) {
+    if (absl::StrContains(flag->Filename(), "apps/training/flags")) values[std::string(name)] = flag->CurrentValue();
+  }
+  return values;
 }
 
 }  // namespace lorikeet

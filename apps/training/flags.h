@@ -7,13 +7,20 @@
 #ifndef LORIKEET_APPS_TRAINING_FLAGS_H_
 #define LORIKEET_APPS_TRAINING_FLAGS_H_
 
+#include <map>
+#include <string>
+
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "apps/training/options.h"
 
 namespace lorikeet {
 
 // Reads and validates. InvalidArgument names the flag.
 absl::StatusOr<TrainOptions> OptionsFromFlags();
+
+// Every training flag and its value, by name, for run.json.
+std::map<std::string, std::string> FlagValues();
 
 // "lora", "qlora", "dora", "qdora" or "full".
 absl::StatusOr<Method> ParseMethod(absl::string_view name);

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "apps/training/model_batch.h"
+#include "apps/training/useful_flops.h"
 #include "autograd/tape.h"
 #include "nn/linear_cross_entropy.h"
 #include "optim/clip.h"
@@ -29,6 +30,7 @@ absl::Status Trainer::AccumulateGradients(int64_t step, StepResult* result) {
     micro_batches.push_back(ToModelBatch(stream_.Get(first + i * options_.batch_size, options_.batch_size)));
     result->tokens += micro_batches.back().inputs.tokens.size();
     result->answer_tokens += micro_batches.back().num_targets;
+    result->causal_pairs += CausalPairs(micro_batches.back().inputs.cu_seqlens.data<int32_t>());
   }
   // The mean over the answer tokens of the whole step, whatever the split into micro-batches.
   const float scale = static_cast<float>(1.0 / static_cast<double>(result->answer_tokens));

@@ -42,6 +42,7 @@ struct StepResult {
   double grad_norm = 0;       // before clipping
   int64_t tokens = 0;         // that went through the model
   int64_t answer_tokens = 0;  // that had a loss
+  int64_t causal_pairs = 0;   // query-key pairs of all sequences, for counting FLOPs
   double seconds = 0;
 };
 

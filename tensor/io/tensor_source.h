@@ -26,7 +26,7 @@ struct TensorInfo {
   std::string name;
   std::string stored_type;  // as the format spells it: "BF16", "Q4_1"
   Shape shape;
-  int64_t bytes = 0;        // in the file
+  int64_t bytes = 0;  // in the file
 };
 
 class TensorSource {

@@ -1,0 +1,121 @@
+// A run that is killed at every step and resumed each time ends with the same bits as one that was left alone.
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "gtest/gtest.h"
+#include "tests/testing/tiny_model.h"
+
+namespace lorikeet {
+namespace {
+
+constexpr int kSteps = 20;
+
+std::string ReadAll(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// Rows with answers of unequal length.
+std::string WriteRows() {
+  const std::string path = FreshPath("rows.jsonl");
+  std::ofstream file(path);
+  for (int i = 0; i < 40; ++i) {
+    file << absl::StrCat("{\"prompt\": \"count to ", i, "\", \"completion\": \"",
+                         std::string(static_cast<size_t>(1 + i % 7), 'x'), "\"}\n");
+  }
+  return path;
+}
+
+class Finetune {
+ public:
+  Finetune(const std::string& model, const std::string& rows, const std::string& method)
+      : model_(model), rows_(rows), method_(method) {}
+
+  pid_t Start(const std::string& out, bool resume) const {
+    std::vector<std::string> args = {"apps/finetune",         "--model=" + model_,
+                                     "--data=" + rows_,       "--method=" + method_,
+                                     "--output_dir=" + out,   absl::StrCat("--max_steps=", kSteps),
+                                     "--batch_size=2",        "--gradient_accumulation_steps=2",
+                                     "--max_seq_length=32",   "--lora_r=4",
+                                     "--lora_dropout=0.1",    "--learning_rate=1e-2",
+                                     "--chat_template=plain", "--compute_dtype=f32",
+                                     "--save_steps=1",        "--save_total_limit=2"};
+    if (resume) args.push_back("--resume_from_checkpoint=latest");
+    const pid_t pid = fork();
+    if (pid == 0) {
+      std::vector<char*> argv;
+      for (std::string& a : args) argv.push_back(a.data());
+      argv.push_back(nullptr);
+      if (freopen("/dev/null", "w", stdout) == nullptr) _exit(126);
+      execv(argv[0], argv.data());
+      _exit(127);
+    }
+    return pid;
+  }
+
+ private:
+  std::string model_, rows_, method_;
+};
+
+int WaitFor(pid_t pid) {
+  int status = 0;
+  waitpid(pid, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+bool HasStep(const std::string& out, int step) {
+  return ReadAll(out + "/metrics.jsonl").find(absl::StrCat("\"step\":", step, ",\"loss\"")) != std::string::npos ||
+         ReadAll(out + "/metrics.jsonl").find(absl::StrCat("\"step\": ", step, ", \"loss\"")) != std::string::npos;
+}
+
+bool HasCheckpoint(const std::string& out) { return std::filesystem::exists(out + "/latest"); }
+
+class ResumeTest : public testing::TestWithParam<std::string> {};
+
+TEST_P(ResumeTest, KilledAtEveryStepTheRunEndsWithTheSameBits) {
+  const std::string model = TinyModel("llama_untied"), rows = WriteRows();
+  const Finetune finetune(model, rows, GetParam());
+  const std::string calm = FreshPath("calm"), killed = FreshPath("killed");
+  ASSERT_EQ(WaitFor(finetune.Start(calm, false)), 0);
+  int kills = 0;
+  for (int step = 1; step < kSteps; ++step) {
+    const pid_t pid = finetune.Start(killed, HasCheckpoint(killed));
+    while (!HasStep(killed, step) && waitpid(pid, nullptr, WNOHANG) == 0)
+      std::this_thread::sleep_for(std::chrono::microseconds(200));
+    kills += kill(pid, SIGKILL) == 0;
+    waitpid(pid, nullptr, 0);
+  }
+  EXPECT_GE(kills, kSteps / 2);
+  ASSERT_EQ(WaitFor(finetune.Start(killed, HasCheckpoint(killed))), 0);
+  const std::string want = ReadAll(calm + "/adapter_model.safetensors");
+  ASSERT_FALSE(want.empty());
+  EXPECT_EQ(ReadAll(killed + "/adapter_model.safetensors"), want);
+}
+
+INSTANTIATE_TEST_SUITE_P(Methods, ResumeTest, testing::Values("lora", "qdora"),
+                         [](const auto& info) { return info.param; });
+
+TEST(StopTest, SigtermLeavesAWholeCheckpointAndExitCode143) {
+  const std::string model = TinyModel("llama_untied"), rows = WriteRows(), out = FreshPath("stopped");
+  const Finetune finetune(model, rows, "lora");
+  const pid_t pid = finetune.Start(out, false);
+  while (!HasStep(out, 2) && waitpid(pid, nullptr, WNOHANG) == 0)
+    std::this_thread::sleep_for(std::chrono::microseconds(200));
+  kill(pid, SIGTERM);
+  EXPECT_EQ(WaitFor(pid), 143);
+  EXPECT_EQ(WaitFor(finetune.Start(out, true)), 0);
+}
+
+}  // namespace
+}  // namespace lorikeet
