@@ -4,6 +4,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "autograd/ops/activation.h"
 #include "autograd/ops/attention.h"
 #include "autograd/ops/elementwise.h"
@@ -13,8 +14,10 @@
 #include "autograd/ops/rope.h"
 #include "autograd/ops/shape.h"
 #include "autograd/ops/softmax.h"
+#include "autograd/parameter.h"
 #include "nn/dense_map.h"
 #include "nn/linear_cross_entropy.h"
+#include "nn/module.h"
 #include "tensor/io/safetensors.h"
 #include "tensor/ops/attention.h"
 #include "tensor/ops/rope.h"
@@ -149,6 +152,24 @@ std::vector<GoldenCase> GoldenCases() {
 
 INSTANTIATE_TEST_SUITE_P(Ops, GoldenOpTest, testing::ValuesIn(GoldenCases()),
                          [](const auto& info) { return info.param.op; });
+
+TEST(GoldenHeadTest, ATrainableHeadsGradientIsPyTorchs) {
+  class Find : public Visitor {
+   public:
+    Tensor grad;
+
+   protected:
+    void VisitLeaf(absl::string_view, Parameter& p) override { grad = p.grad; }
+  } find;
+  const std::string op = "linear_cross_entropy";
+  DenseMap head(Parameter{.name = "head", .value = Golden(op + ".w")});
+  const OpRun run =
+      RunOp([&](In in) { return LinearCrossEntropy(in[0], head, Targets(op), {.scale = 0.1f, .chunk = 3}); },
+            {Golden(op + ".h")}, [&](const Tensor&) { return Golden(op + ".dy").Reshape(Shape{}); });
+  head.Visit(find);
+  EXPECT_TRUE(AllClose(find.grad, Golden(op + ".dw"), 1e-6));  // the scale is a float here
+  EXPECT_TRUE(AllClose(run.grads[0], Golden(op + ".dh"), 1e-6));
+}
 
 }  // namespace
 }  // namespace lorikeet
