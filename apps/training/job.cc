@@ -1,6 +1,8 @@
 #include "apps/training/job.h"
 
 #include <cmath>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -99,7 +101,9 @@ absl::Status TrainJob::AddAdapters() {
     adapter.lora_dropout = options.lora_dropout;
     adapter.use_rslora = options.use_rslora;
     adapter.use_dora = UsesDora(options.method);
-    adapter.base_model_name_or_path = model.path;
+    // Absolute, so that the adapter finds its base from anywhere on this machine.
+    std::error_code ignored;
+    adapter.base_model_name_or_path = std::filesystem::absolute(model.path, ignored).string();
     ParseTargetModules(options.target_modules, &adapter);
     absl::StatusOr<InjectReport> report =
         Inject(*model.lm, adapter, RngKey{.seed = options.seed}.Fold(kAdapterStart), &run);

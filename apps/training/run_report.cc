@@ -205,9 +205,11 @@ void RunReport::Evaluated(int64_t step, const EvalResult& result) {
 }
 
 std::string RunReport::TryCommand() const {
-  const std::string model = job_.options.method == Method::kFull ? output_dir_ : job_.model.path;
-  const std::string adapter = job_.options.method == Method::kFull ? "" : absl::StrCat(" --adapter=", output_dir_);
-  return absl::StrCat("bazel run //apps:generate -- --model=", model, adapter, " --prompt=\"...\"");
+  const TrainOptions& o = job_.options;
+  if (o.method == Method::kFull)
+    return absl::StrCat("bazel run //apps:generate -- --model=", output_dir_, " --prompt=\"...\"");
+  return absl::StrCat("bazel run //apps:generate -- --model=", job_.model.path, " --adapter=", output_dir_,
+                      Quantized(o.method) ? " --load_in_4bit" : "", " --prompt=\"...\"");
 }
 
 absl::Status RunReport::Close(const EvalResult& before, const EvalResult& after) {
