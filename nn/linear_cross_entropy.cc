@@ -48,7 +48,8 @@ class CollectTrainable : public Visitor {
 // Turns one chunk's logits into scale*(softmax - onehot), adding up what happened.
 Tensor LossAndLogitsGrad(Tensor logits, const Tensor& targets, const LinearCrossEntropyOptions& o, LossCounts* counts) {
   const tensor::CrossEntropyResult r = tensor::CrossEntropyInPlace(logits, targets, o.scale, o.softcap);
-  for (double loss : r.losses.Cast(DType::kF64).data<double>()) counts->loss_sum += loss;
+  const Tensor losses = r.losses.Cast(DType::kF64);
+  for (double loss : losses.data<double>()) counts->loss_sum += loss;
   for (int32_t hit : r.correct.data<int32_t>()) counts->correct += hit;
   counts->tokens += targets.size();
   return logits;
