@@ -19,6 +19,7 @@
 #include "tensor/dtype.h"
 #include "tensor/kernels/dispatch.h"
 #include "tensor/kernels/parallel.h"
+#include "tensor/kernels/rows_f32.h"
 #include "tensor/view.h"
 
 namespace lorikeet::internal {
@@ -85,6 +86,24 @@ T Narrow(C c) {
   }
 }
 
+// Contiguous runs. Training is full of bf16: it has loops in vector instructions.
+template <typename T, typename C>
+void WidenRun(const T* x, int64_t n, C* out) {
+  if constexpr (std::is_same_v<T, bf16> && std::is_same_v<C, float>) {
+    WidenBF16(x, n, out);
+  } else {
+    for (int64_t i = 0; i < n; ++i) out[i] = Widen<C>(x[i]);
+  }
+}
+template <typename C, typename T>
+void NarrowRun(const C* x, int64_t n, T* out) {
+  if constexpr (std::is_same_v<T, bf16> && std::is_same_v<C, float>) {
+    NarrowBF16(x, n, out);
+  } else {
+    for (int64_t i = 0; i < n; ++i) out[i] = Narrow<T>(x[i]);
+  }
+}
+
 // Elements [first, first + n) of v into a contiguous buffer, and back.
 template <typename C>
 void LoadBlock(const View& v, int64_t first, int64_t n, C* out) {
@@ -93,7 +112,7 @@ void LoadBlock(const View& v, int64_t first, int64_t n, C* out) {
     ForEachRun(v, first, n, [&](int64_t offset, int64_t run) {
       const T* x = v.ptr<const T>() + offset;
       if (stride == 1) {
-        for (int64_t i = 0; i < run; ++i) out[i] = Widen<C>(x[i]);
+        WidenRun(x, run, out);
       } else if (stride == 0) {
         std::fill(out, out + run, Widen<C>(*x));
       } else {
@@ -110,7 +129,7 @@ void StoreBlock(const C* x, const View& v, int64_t first, int64_t n) {
     ForEachRun(v, first, n, [&](int64_t offset, int64_t run) {
       T* y = v.ptr<T>() + offset;
       if (stride == 1) {
-        for (int64_t i = 0; i < run; ++i) y[i] = Narrow<T>(x[i]);
+        NarrowRun(x, run, y);
       } else {
         for (int64_t i = 0; i < run; ++i) y[i * stride] = Narrow<T>(x[i]);
       }

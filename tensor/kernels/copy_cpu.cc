@@ -1,8 +1,10 @@
 #include <cstring>
+#include <type_traits>
 
 #include "tensor/kernels/copy.h"
 #include "tensor/kernels/dispatch.h"
 #include "tensor/kernels/parallel.h"
+#include "tensor/kernels/rows_f32.h"
 
 namespace lorikeet {
 namespace {
@@ -40,6 +42,10 @@ void CopyRows(const View& x, const View& y, int64_t begin, int64_t end) {
     if (sx == 1 && sy == 1) {
       if constexpr (std::is_same_v<From, To>) {
         std::memcpy(to, from, static_cast<size_t>(n) * sizeof(To));
+      } else if constexpr (std::is_same_v<From, bf16> && std::is_same_v<To, float>) {
+        internal::WidenBF16(from, n, to);
+      } else if constexpr (std::is_same_v<From, float> && std::is_same_v<To, bf16>) {
+        internal::NarrowBF16(from, n, to);
       } else {
         for (int64_t i = 0; i < n; ++i) to[i] = Convert<To>(from[i]);
       }
