@@ -7,10 +7,13 @@
 #include <numbers>
 #include <vector>
 
+#include "tensor/dtype.h"
 #include "tensor/kernels/attention.h"
+#include "tensor/kernels/attention_bf16.h"
 #include "tensor/kernels/attention_mask.h"
 #include "tensor/kernels/attention_panel.h"
 #include "tensor/kernels/attention_tile.h"
+#include "tensor/kernels/matmul_tile.h"
 #include "tensor/kernels/parallel.h"
 #include "tensor/kernels/rows.h"
 #include "tensor/kernels/scratch.h"
@@ -21,6 +24,17 @@ namespace {
 
 constexpr int64_t kPanels = 4;  // that share a loaded tile
 constexpr float kLog2E = std::numbers::log2e_v<float>, kLn2 = std::numbers::ln2_v<float>;
+
+// The products of attention_panel.h under the names that BF16Products shares.
+struct F32Products {
+  static constexpr auto LoadTile = internal::LoadTile;
+  static constexpr auto LoadPanel = internal::LoadPanel;
+  static constexpr auto Accumulate = internal::Accumulate;
+  static void ScoreProduct(const Window& w, const float* tile, int64_t d, int64_t width, const float* panel, float,
+                           float* s) {
+    internal::ScoreProduct(w, tile, d, width, panel, s);
+  }
+};
 
 struct Geometry {
   Geometry(const View& q, const View& k, const AttentionParams& p)
@@ -125,6 +139,7 @@ struct Workspace {
   Window window;
 };
 
+template <class Products>
 void ForwardTask(const Geometry& g, const Task& task, const View& q, const View& k, const View& v, const View& y,
                  const View& lse) {
   const Rows q_rows = g.Queries(q, task.sequence, task.kv), y_rows = g.Queries(y, task.sequence, task.kv);
@@ -132,22 +147,22 @@ void ForwardTask(const Geometry& g, const Task& task, const View& q, const View&
   Workspace w(g, task);
   for (int64_t i = 0; i < w.count; ++i) {
     Panel& p = w.panels[i];
-    LoadPanel(q_rows, p.begin, p.lanes, g.width, g.factor, w.tile_a, p.left);
+    Products::LoadPanel(q_rows, p.begin, p.lanes, g.width, g.factor, w.tile_a, p.left);
     std::fill_n(p.max, kLanes, -std::numeric_limits<float>::infinity());
     for (int64_t r = 0; r < p.lanes; ++r) p.seen[r] = g.KeysOf(task.sequence, p.begin + r);
   }
   const Run keys = w.Union();
   for (int64_t t = keys.begin; t < keys.end; t += kTileRows) {
     const int64_t n = std::min(kTileRows, keys.end - t);
-    LoadTile(k_rows, t, n, g.width, w.tile_a);
-    const bool finite = LoadTile(v_rows, t, n, g.width, w.tile_b);
+    Products::LoadTile(k_rows, t, n, g.width, w.tile_a);
+    const bool finite = Products::LoadTile(v_rows, t, n, g.width, w.tile_b);
     for (int64_t i = 0; i < w.count; ++i) {
       Panel& p = w.panels[i];
       w.window.Set(p.seen, p.lanes, t, n);
       if (w.window.empty) continue;
-      ScoreProduct(w.window, w.tile_a, g.d, g.width, p.left, w.s);
+      Products::ScoreProduct(w.window, w.tile_a, g.d, g.width, p.left, g.factor, w.s);
       SoftmaxTile(w.window.Tile(w.s, g.cap), p.max, p.sum, p.grow);
-      Accumulate(w.window, w.s, w.tile_b, finite, g.width, p.grow, p.sum_a);
+      Products::Accumulate(w.window, w.s, w.tile_b, finite, g.width, p.grow, p.sum_a);
     }
   }
   for (int64_t i = 0; i < w.count; ++i) {
@@ -165,14 +180,15 @@ struct GradViews {
   View delta;  // [tokens, heads]: dy.y
 };
 
+template <class Products>
 void QueryGradTask(const Geometry& g, const Task& task, const GradViews& in, const View& dq) {
   const Rows q_rows = g.Queries(in.q, task.sequence, task.kv), dy_rows = g.Queries(in.dy, task.sequence, task.kv);
   const Rows k_rows = g.Keys(in.k, task.sequence, task.kv), v_rows = g.Keys(in.v, task.sequence, task.kv);
   Workspace w(g, task);
   for (int64_t i = 0; i < w.count; ++i) {
     Panel& p = w.panels[i];
-    LoadPanel(q_rows, p.begin, p.lanes, g.width, g.factor, w.tile_a, p.left);
-    LoadPanel(dy_rows, p.begin, p.lanes, g.width, 1, w.tile_a, p.right);
+    Products::LoadPanel(q_rows, p.begin, p.lanes, g.width, g.factor, w.tile_a, p.left);
+    Products::LoadPanel(dy_rows, p.begin, p.lanes, g.width, 1, w.tile_a, p.right);
     for (int64_t r = 0; r < p.lanes; ++r) {
       p.seen[r] = g.KeysOf(task.sequence, p.begin + r);
       p.max[r] = q_rows.Of(in.lse, p.begin + r) * kLog2E;
@@ -182,16 +198,16 @@ void QueryGradTask(const Geometry& g, const Task& task, const GradViews& in, con
   const Run keys = w.Union();
   for (int64_t t = keys.begin; t < keys.end; t += kTileRows) {
     const int64_t n = std::min(kTileRows, keys.end - t);
-    const bool finite = LoadTile(k_rows, t, n, g.width, w.tile_a);
-    LoadTile(v_rows, t, n, g.width, w.tile_b);
+    const bool finite = Products::LoadTile(k_rows, t, n, g.width, w.tile_a);
+    Products::LoadTile(v_rows, t, n, g.width, w.tile_b);
     for (int64_t i = 0; i < w.count; ++i) {
       Panel& p = w.panels[i];
       w.window.Set(p.seen, p.lanes, t, n);
       if (w.window.empty) continue;
-      ScoreProduct(w.window, w.tile_a, g.d, g.width, p.left, w.s);
-      ScoreProduct(w.window, w.tile_b, g.d, g.width, p.right, w.dp);
+      Products::ScoreProduct(w.window, w.tile_a, g.d, g.width, p.left, g.factor, w.s);
+      Products::ScoreProduct(w.window, w.tile_b, g.d, g.width, p.right, 1, w.dp);
       GradTile(w.window.Tile(w.s, g.cap), p.max, p.sum, /*per_row=*/false, w.dp);
-      Accumulate(w.window, w.dp, w.tile_a, finite, g.width, nullptr, p.sum_a);
+      Products::Accumulate(w.window, w.dp, w.tile_a, finite, g.width, nullptr, p.sum_a);
     }
   }
   const Rows out = g.Queries(dq, task.sequence, task.kv);
@@ -201,21 +217,22 @@ void QueryGradTask(const Geometry& g, const Task& task, const GradViews& in, con
   }
 }
 
+template <class Products>
 void KeyGradTask(const Geometry& g, const Task& task, const GradViews& in, const View& dk, const View& dv) {
   const Rows q_rows = g.Queries(in.q, task.sequence, task.kv), dy_rows = g.Queries(in.dy, task.sequence, task.kv);
   const Rows k_rows = g.Keys(in.k, task.sequence, task.kv), v_rows = g.Keys(in.v, task.sequence, task.kv);
   Workspace w(g, task);
   for (int64_t i = 0; i < w.count; ++i) {
     Panel& p = w.panels[i];
-    LoadPanel(k_rows, p.begin, p.lanes, g.width, g.factor, w.tile_a, p.left);
-    LoadPanel(v_rows, p.begin, p.lanes, g.width, 1, w.tile_a, p.right);
+    Products::LoadPanel(k_rows, p.begin, p.lanes, g.width, g.factor, w.tile_a, p.left);
+    Products::LoadPanel(v_rows, p.begin, p.lanes, g.width, 1, w.tile_a, p.right);
     for (int64_t r = 0; r < p.lanes; ++r) p.seen[r] = g.RowsOf(task.sequence, p.begin + r);
   }
   const Run rows = w.Union();
   for (int64_t t = rows.begin; t < rows.end; t += kTileRows) {
     const int64_t n = std::min(kTileRows, rows.end - t);
-    const bool q_finite = LoadTile(q_rows, t, n, g.width, w.tile_a);
-    const bool dy_finite = LoadTile(dy_rows, t, n, g.width, w.tile_b);
+    const bool q_finite = Products::LoadTile(q_rows, t, n, g.width, w.tile_a);
+    const bool dy_finite = Products::LoadTile(dy_rows, t, n, g.width, w.tile_b);
     float log_sum[kTileRows], delta[kTileRows];
     for (int64_t r = 0; r < n; ++r) {
       log_sum[r] = q_rows.Of(in.lse, t + r) * kLog2E;
@@ -225,11 +242,11 @@ void KeyGradTask(const Geometry& g, const Task& task, const GradViews& in, const
       Panel& p = w.panels[i];
       w.window.Set(p.seen, p.lanes, t, n);
       if (w.window.empty) continue;
-      ScoreProduct(w.window, w.tile_a, g.d, g.width, p.left, w.s);
-      ScoreProduct(w.window, w.tile_b, g.d, g.width, p.right, w.dp);
+      Products::ScoreProduct(w.window, w.tile_a, g.d, g.width, p.left, g.factor, w.s);
+      Products::ScoreProduct(w.window, w.tile_b, g.d, g.width, p.right, 1, w.dp);
       GradTile(w.window.Tile(w.s, g.cap), log_sum, delta, /*per_row=*/true, w.dp);
-      Accumulate(w.window, w.dp, w.tile_a, q_finite, g.width, nullptr, p.sum_a);
-      Accumulate(w.window, w.s, w.tile_b, dy_finite, g.width, nullptr, p.sum_b);
+      Products::Accumulate(w.window, w.dp, w.tile_a, q_finite, g.width, nullptr, p.sum_a);
+      Products::Accumulate(w.window, w.s, w.tile_b, dy_finite, g.width, nullptr, p.sum_b);
     }
   }
   const Rows dk_rows = g.Keys(dk, task.sequence, task.kv), dv_rows = g.Keys(dv, task.sequence, task.kv);
@@ -262,23 +279,38 @@ void ForEachTask(const std::vector<Task>& tasks, const F& f) {
               [&](int64_t begin, int64_t) { f(tasks[static_cast<size_t>(begin)]); });
 }
 
+template <class Products>
+void Forward(const View& q, const View& k, const View& v, const AttentionParams& params, const View& y,
+             const View& lse) {
+  const Geometry g(q, k, params);
+  ForEachTask(Tasks(g, false), [&](const Task& task) { ForwardTask<Products>(g, task, q, k, v, y, lse); });
+}
+
+template <class Products>
+void Backward(const GradViews& in, const AttentionParams& params, const View& dq, const View& dk, const View& dv) {
+  const Geometry g(in.q, in.k, params);
+  ForEachTask(Tasks(g, false), [&](const Task& task) { QueryGradTask<Products>(g, task, in, dq); });
+  ForEachTask(Tasks(g, true), [&](const Task& task) { KeyGradTask<Products>(g, task, in, dk, dv); });
+}
+
+bool DotsBF16(const View& q) { return q.dtype == DType::kBF16 && HaveBF16Dot(); }
+
 }  // namespace
 
 void AttentionF32(const View& q, const View& k, const View& v, const AttentionParams& params, const View& y,
                   const View& lse) {
-  const Geometry g(q, k, params);
-  ForEachTask(Tasks(g, false), [&](const Task& task) { ForwardTask(g, task, q, k, v, y, lse); });
+  const auto run = DotsBF16(q) ? Forward<BF16Products> : Forward<F32Products>;
+  run(q, k, v, params, y, lse);
 }
 
 void AttentionGradF32(const View& dy, const View& q, const View& k, const View& v, const View& y, const View& lse,
                       const AttentionParams& params, const View& dq, const View& dk, const View& dv) {
-  const Geometry g(q, k, params);
   std::vector<float> delta(static_cast<size_t>(q.dims[0] * q.dims[1]));
   GradViews in{dy, q, k, v, lse, {}};
   in.delta = {.data = delta.data(), .rank = 2, .dims = {q.dims[0], q.dims[1]}, .strides = {q.dims[1], 1}};
   Delta(dy, y, in.delta);
-  ForEachTask(Tasks(g, false), [&](const Task& task) { QueryGradTask(g, task, in, dq); });
-  ForEachTask(Tasks(g, true), [&](const Task& task) { KeyGradTask(g, task, in, dk, dv); });
+  const auto run = DotsBF16(q) ? Backward<BF16Products> : Backward<F32Products>;
+  run(in, params, dq, dk, dv);
 }
 
 }  // namespace lorikeet::internal

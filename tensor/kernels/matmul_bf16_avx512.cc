@@ -189,4 +189,19 @@ void DotRowsBF16(const DotRows& d) {
   }
 }
 
+void PackPairsF32(const float* x, int64_t stride, int64_t k, int64_t n, uint32_t* dst, int64_t width) {
+  // From 16 of the even row and 16 of the odd one to pairs.
+  alignas(64) uint16_t order[32];
+  for (int i = 0; i < 32; ++i) order[i] = static_cast<uint16_t>(i / 2 + i % 2 * 16);
+  const __m512i interleave = _mm512_load_si512(order);
+  for (int64_t s = 0; 2 * s < k; ++s, dst += width) {
+    const float* even = x + 2 * s * stride;
+    for (int64_t j = 0; j < n; j += 16) {
+      const __m512 odd = 2 * s + 1 < k ? _mm512_loadu_ps(even + stride + j) : _mm512_setzero_ps();
+      const __m512i both = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(odd, _mm512_loadu_ps(even + j)));
+      _mm512_storeu_si512(dst + j, _mm512_permutexvar_epi16(interleave, both));
+    }
+  }
+}
+
 }  // namespace lorikeet::internal

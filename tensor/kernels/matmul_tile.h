@@ -46,6 +46,10 @@ void DotRowsF32(const DotRows& d);      // x and w are f32
 void DotRowsF32BF16(const DotRows& d);  // x is f32, w bf16
 void DotRowsBF16(const DotRows& d);     // AVX512_BF16: both are bf16
 
+// dst[s][j] = the pair x[2s][j], x[2s+1][j], rounded to bf16; an odd k ends with a zero. n: a multiple of 16.
+// AVX512_BF16.
+void PackPairsF32(const float* x, int64_t stride, int64_t k, int64_t n, uint32_t* dst, int64_t width);
+
 // Whether this processor has AVX512_BF16, and Highway has not been told to leave AVX-512 alone.
 bool HaveBF16Dot();
 
