@@ -130,9 +130,7 @@ std::string StoryWithQuestions(Dice& dice) {
   facts.push_back({"name", {}, "Who is this?", p.who.name});
   dice.Shuffle(facts);
   const absl::string_view mark = dice.Roll(2) == 0 ? "" : "\"";
-  for (size_t i = 0; i < 3; ++i) {
-    absl::StrAppend(&text, "\nQ: ", facts[i].question, "\nA: ", mark, facts[i].answer, mark);
-  }
+  for (const Fact& f : facts) absl::StrAppend(&text, "\nQ: ", f.question, "\nA: ", mark, f.answer, mark);
   return text;
 }
 
@@ -198,9 +196,9 @@ bool IsHeldOut(const Person& p) {
 std::string PretrainingDocument(RngKey key) {
   Dice dice(key);
   const int kind = dice.Roll(20);
-  if (kind < 10) return StoryWithQuestions(dice);
-  if (kind < 15) return StoryWithRecord(dice);
-  if (kind < 17) return Sums(dice);
+  if (kind < 12) return StoryWithQuestions(dice);
+  if (kind < 17) return StoryWithRecord(dice);
+  if (kind < 18) return Sums(dice);
   if (kind < 19) return Lists(dice);
   return Speech(dice);
 }
@@ -210,9 +208,9 @@ Task JsonTask(RngKey key, Split split) {
   Person p = RandomPerson(dice);
   while (IsHeldOut(p) != (split == Split::kHeldOut)) p = RandomPerson(dice);
   std::vector<Fact> facts = FactsOf(p);
-  facts.pop_back();  // food is not part of the task
-  return {Story(p, facts, dice), absl::StrCat("{\"name\": \"", p.who.name, "\", \"job\": \"", p.job, "\", \"home\": \"",
-                                              p.home, "\", \"age\": ", p.age, ", \"pet\": \"", p.pet(), "\"}")};
+  facts.pop_back();  // food
+  return {Story(p, facts, dice),
+          absl::StrCat("{\"name\": \"", p.who.name, "\", \"job\": \"", p.job, "\", \"home\": \"", p.home, "\"}")};
 }
 
 }  // namespace lorikeet::demo

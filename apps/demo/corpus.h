@@ -8,7 +8,7 @@
 //     // A: Oslo
 //   Task task = JsonTask(key.Fold(i), Split::kTrain);
 //     // prompt  Clara is a baker. She lives in Oslo. She is 41 years old. She has a grey cat.
-//     // answer  {"name": "Clara", "job": "baker", "home": "Oslo", "age": 41, "pet": "grey cat"}
+//     // answer  {"name": "Clara", "job": "baker", "home": "Oslo"}
 //
 // Documents are stories with questions and answers, records, additions, lists turned round, and quoted speech. Braces,
 // brackets and quotation marks occur in them, JSON does not: it is what the adapters have to teach.
