@@ -13,12 +13,11 @@
 // A query that sees no key gets y = 0, lse = -infinity and no gradient. What cannot be seen cannot be felt: a NaN in a
 // masked key or value reaches no output.
 // dtypes: q, k, v, y and all gradients agree: f64, f32, bf16 or f16; lse is f32 (f64 for f64). Arithmetic is in f32
-// (f64 for f64), rounded once at the end; a backend may also round the weights p and ds to bf16 before it multiplies them
-// with bf16 tensors. Strides are arbitrary; outputs overlap no input. Threads: no atomics. The
-// backward pass goes over the scores twice, once for dq (a task has some queries) and once for dk and dv (a task has
-// some keys): seven tile products where one pass with shared sums would need five, for bits that do not depend on the
-// number of threads. Source: Dao et al., "FlashAttention", 2022; Dao, "FlashAttention-2", 2023; soft-capping: Gemma 2,
-// 2024.
+// (f64 for f64), rounded once at the end; a backend may also round the weights p and ds to bf16 before it multiplies
+// them with bf16 tensors. Strides are arbitrary; outputs overlap no input. Threads: no atomics. The backward pass goes
+// over the scores twice, once for dq (a task has some queries) and once for dk and dv (a task has some keys): seven
+// tile products where one pass with shared sums would need five, for bits that do not depend on the number of threads.
+// Source: Dao et al., "FlashAttention", 2022; Dao, "FlashAttention-2", 2023; soft-capping: Gemma 2, 2024.
 #ifndef LORIKEET_TENSOR_KERNELS_ATTENTION_H_
 #define LORIKEET_TENSOR_KERNELS_ATTENTION_H_
 
