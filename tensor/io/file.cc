@@ -6,10 +6,13 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 
 namespace lorikeet {
 namespace {
@@ -68,6 +71,17 @@ bool IsPlainFileName(absl::string_view name) {
          name.find_first_of(absl::string_view("/\\\0", 3)) == absl::string_view::npos;
 }
 
+// Where a link of the Hugging Face cache leads, whose layout is fixed: snapshots/REVISION/NAME -> ../../blobs/HEX. Any
+// other link: "".
+std::string CacheBlob(int directory, const std::string& name) {
+  char target[PATH_MAX];
+  const ssize_t n = ::readlinkat(directory, name.c_str(), target, sizeof target);
+  absl::string_view blob(target, n > 0 ? static_cast<size_t>(n) : 0);
+  const std::string path(blob);
+  if (!absl::ConsumePrefix(&blob, "../../blobs/")) return "";
+  return !blob.empty() && std::all_of(blob.begin(), blob.end(), absl::ascii_isxdigit) ? path : "";
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<RandomAccessFile>> OpenFile(const std::string& path, FileSystem& file_system) {
@@ -91,14 +105,19 @@ absl::StatusOr<std::unique_ptr<RandomAccessFile>> Directory::OpenFile(const std:
   }
   const std::string path = absl::StrCat(path_, "/", name);
   struct stat info;
+  std::string file = name;
   // Asked first, so that what is no regular file is not even opened: opening a device may do something.
-  if (::fstatat(fd_, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) return ErrnoStatus(errno, "open", path);
+  if (::fstatat(fd_, file.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) return ErrnoStatus(errno, "open", path);
   if (S_ISLNK(info.st_mode)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path, " is a symbolic link, which is not followed; put the file itself there (cp -L copies it)"));
+    file = CacheBlob(fd_, name);
+    if (file.empty()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          path, " is a symbolic link, which is not followed; put the file itself there (cp -L copies it)"));
+    }
+    if (::fstatat(fd_, file.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) return ErrnoStatus(errno, "open", path);
   }
   if (!S_ISREG(info.st_mode)) return absl::InvalidArgumentError(absl::StrCat(path, " is not a regular file"));
-  const int fd = ::openat(fd_, name.c_str(), kReadFlags | O_NOFOLLOW);
+  const int fd = ::openat(fd_, file.c_str(), kReadFlags | O_NOFOLLOW);
   if (fd < 0) return ErrnoStatus(errno, "open", path);
   return Adopt(fd, path, FileSystem::Real());
 }

@@ -38,7 +38,8 @@ absl::StatusOr<std::unique_ptr<RandomAccessFile>> OpenFile(const std::string& pa
                                                            FileSystem& file_system = FileSystem::Real());
 
 // A directory held open, for files whose names come from another file: they are opened by plain name only, and neither
-// `..` nor a link leads out of it.
+// `..` nor a link leads out of it. One kind of link is followed, that of the Hugging Face cache, in which every file of
+// snapshots/REVISION/ is a link to ../../blobs/HEX: it leads to a blob of the same model and nowhere else.
 class Directory {
  public:
   static absl::StatusOr<std::unique_ptr<Directory>> Open(const std::string& path);

@@ -99,6 +99,32 @@ TEST(DirectoryTest, OpensPlainNamesOfRegularFilesOnly) {
   }
 }
 
+TEST(DirectoryTest, FollowsTheLinksOfTheHuggingFaceCacheAndNoOther) {
+  const fs::path root = fs::path(testing::TempDir()) / "models--a--b", snapshot = root / "snapshots" / "1f";
+  fs::remove_all(root);
+  fs::create_directories(snapshot);
+  fs::create_directories(root / "blobs");
+  std::ofstream(root / "blobs" / "0aFf") << "blob";
+  std::ofstream(root / "blobs" / "named") << "x";
+  fs::create_symlink("0aFf", root / "blobs" / "11");
+  const auto link = [&](const std::string& name, const fs::path& target) {
+    fs::create_symlink(target, snapshot / name);
+    return name;
+  };
+  auto directory = Directory::Open(snapshot.string());
+  ASSERT_TRUE(directory.ok()) << directory.status();
+  const auto file = (*directory)->OpenFile(link("weights", "../../blobs/0aFf"));
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ((*file)->size(), 4u);
+  EXPECT_TRUE(absl::IsNotFound((*directory)->OpenFile(link("gone", "../../blobs/22")).status()));
+  for (const std::string& name :
+       {link("named", "../../blobs/named"), link("absolute", root / "blobs" / "0aFf"), link("twice", "../../blobs/11"),
+        link("up", "../../blobs/../blobs/0aFf"), link("elsewhere", "../../../blobs/0aFf"),
+        link("empty", "../../blobs/"), link("beside", "weights")}) {
+    EXPECT_TRUE(absl::IsInvalidArgument((*directory)->OpenFile(name).status())) << name;
+  }
+}
+
 TEST(QuotedTest, TextFromAFileIsEscapedAndShortened) {
   EXPECT_EQ(Quoted("a\x1b\xC3\xA9\xFF"), "\"a\\x1b\\xc3\\xa9\\xff\"");
   EXPECT_LT(Quoted(std::string(1 << 20, 'x')).size(), 200u);

@@ -6,9 +6,9 @@
 //   absl::StatusOr<std::unique_ptr<TensorSource>> model = OpenSafetensorsDirectory("Llama-3.2-3B");
 //
 // The index is not trusted: a shard must be a plain file name, of a regular file in the same directory (no link is
-// followed); every tensor that the index names must be in exactly that shard, and no tensor in two shards. Tensors that
-// the index leaves out are not part of the model; unlisted() names them.
-// Threads and errors: as TensorSource.
+// followed but those of the Hugging Face cache, tensor/io/file.h); every tensor that the index names must be in exactly
+// that shard, and no tensor in two shards. Tensors that the index leaves out are not part of the model; unlisted()
+// names them. Threads and errors: as TensorSource.
 #ifndef LORIKEET_TENSOR_IO_SHARDED_SAFETENSORS_H_
 #define LORIKEET_TENSOR_IO_SHARDED_SAFETENSORS_H_
 
