@@ -173,6 +173,13 @@ absl::StatusOr<std::unique_ptr<ModelFiles>> OpenModelFiles(const std::string& pa
 }
 
 absl::StatusOr<OpenedModel> OpenModel(const std::string& path, const OpenOptions& options) {
+  absl::StatusOr<OpenedModel> m = OpenWithoutWeights(path);
+  if (!m.ok()) return m;
+  if (absl::Status s = LoadWeights(options, &*m); !s.ok()) return s;
+  return m;
+}
+
+absl::StatusOr<OpenedModel> OpenWithoutWeights(const std::string& path) {
   OpenedModel m;
   m.path = path;
   if (path.empty()) {
@@ -187,17 +194,21 @@ absl::StatusOr<OpenedModel> OpenModel(const std::string& path, const OpenOptions
   if (!tokenizer.ok())
     return absl::Status(tokenizer.status().code(), absl::StrCat(m.path, ": ", tokenizer.status().message()));
   m.tokenizer = std::make_unique<text::Tokenizer>(*std::move(tokenizer));
-  m.lm = BuildModel(m.files->config(), options.compute_dtype);
+  return m;
+}
+
+absl::Status LoadWeights(const OpenOptions& options, OpenedModel* m) {
+  m->lm = BuildModel(m->files->config(), options.compute_dtype);
   LoadReport report;
   const bool trainable = options.use == WeightUse::kTrainable;
-  if (absl::Status s = LoadWeights(*m.lm, m.files->weights(), FactoryFor(options), trainable, &report); !s.ok())
+  if (absl::Status s = LoadWeights(*m->lm, m->files->weights(), FactoryFor(options), trainable, &report); !s.ok())
     return s;
   for (const std::string& name : report.unexpected) {
     if (Nf4WeightOfKey(name).empty())
-      m.warnings.push_back(
-          absl::StrCat(m.path, ": tensor ", name, " is not part of this architecture and was left out"));
+      m->warnings.push_back(
+          absl::StrCat(m->path, ": tensor ", name, " is not part of this architecture and was left out"));
   }
-  return m;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<DType> ParseComputeDtype(absl::string_view name) {

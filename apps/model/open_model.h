@@ -59,6 +59,11 @@ struct OpenedModel {
 };
 absl::StatusOr<OpenedModel> OpenModel(const std::string& path, const OpenOptions& options);
 
+// OpenModel in two halves, for a program that has other input to read before it spends time on weights: first
+// everything but `lm`, then that.
+absl::StatusOr<OpenedModel> OpenWithoutWeights(const std::string& path);
+absl::Status LoadWeights(const OpenOptions& options, OpenedModel* model);
+
 // "auto" means bf16 where the processor multiplies it in hardware, else f32.
 absl::StatusOr<DType> ParseComputeDtype(absl::string_view name);
 

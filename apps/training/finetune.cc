@@ -1,5 +1,7 @@
 #include "apps/training/finetune.h"
 
+#include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <ctime>
 #include <memory>
@@ -40,7 +42,11 @@ class Run {
   absl::Status Execute();
 
  private:
+  absl::Status DryRun();
+  absl::Status Prepare();
+  absl::Status TrainAndExport();
   absl::Status ClaimOutput();
+  uint64_t BytesToWrite() const;
   absl::Status Resume();
   absl::Status Train();
   absl::Status EvaluateAndMark(int64_t step);
@@ -55,12 +61,22 @@ class Run {
   std::unique_ptr<TrainJob> job_;
   std::unique_ptr<RunReport> report_;
   TrainProgress progress_;
-  EvalResult before_, after_;
+  EvalResult after_;
   std::string resumed_from_;
   int64_t saved_step_ = -1;
   bool best_ = false;  // the evaluation after the last step was the best so far
   RunInfo info_;
 };
+
+// At most: checkpoints (the best, and the one being written, beside those kept), the result, and optimizer pages.
+uint64_t Run::BytesToWrite() const {
+  uint64_t trained = 0;
+  for (const Parameter* p : job_->parameters) trained += static_cast<uint64_t>(p->value.nbytes());
+  const int64_t saves = options_.save_steps > 0 ? job_->max_steps / options_.save_steps + 1 : 1;
+  const uint64_t kept = static_cast<uint64_t>(std::min(saves, options_.save_total_limit + 2));
+  const bool paged = options_.optim == "paged_adamw";
+  return trained * (3 * kept + 1 + (paged ? 2 : 0)) + (uint64_t{16} << 20);
+}
 
 // A mistake about the output shows before anything expensive is loaded.
 absl::Status Run::ClaimOutput() {
@@ -175,7 +191,7 @@ absl::Status Run::WriteCard() {
         "rank, alpha, dropout", absl::StrCat(options_.lora_r, ", ", options_.lora_alpha, ", ", options_.lora_dropout));
   }
   card.steps = job_->max_steps;
-  card.eval_loss_before = before_.loss();
+  card.eval_loss_before = progress_.first_eval_loss;
   card.eval_loss_after = after_.loss();
   return WriteFileAtomically(Out("README.md"), ModelCard(card));
 }
@@ -190,47 +206,60 @@ absl::Status Run::WriteRunInfo(const std::string& status) {
     info_.threads = NumThreads();
     info_.started = UtcTime(std::time(nullptr));
     info_.resumed_from = resumed_from_;
-    if (absl::Status s = info_.AddInput("model", job_->model.path); !s.ok()) return s;
-    if (absl::Status s = info_.AddInput("data", options_.data); !s.ok()) return s;
-    if (!options_.eval_data.empty()) {
-      if (absl::Status s = info_.AddInput("eval_data", options_.eval_data); !s.ok()) return s;
-    }
+    info_.inputs = job_->inputs;
   } else {
     info_.ended = UtcTime(std::time(nullptr));
   }
   return WriteFileAtomically(Out("run.json"), ToJson(info_));
 }
 
+absl::Status Run::DryRun() {
+  absl::StatusOr<std::unique_ptr<TrainJob>> job = TrainJob::Create(options_);
+  if (!job.ok()) return job.status();
+  RunReport report(**job, "");
+  report.PrintPlan();
+  report.PrintRows(3);
+  return absl::OkStatus();
+}
+
 absl::Status Run::Execute() {
-  if (options_.dry_run) {
-    absl::StatusOr<std::unique_ptr<TrainJob>> job = TrainJob::Create(options_);
-    if (!job.ok()) return job.status();
-    RunReport report(**job, "");
-    report.PrintPlan();
-    report.PrintRows(3);
-    return absl::OkStatus();
-  }
+  if (options_.dry_run) return DryRun();
+  if (absl::Status s = Prepare(); !s.ok()) return s;
+  if (absl::Status s = WriteRunInfo("running"); !s.ok()) return s;
+  absl::Status status = TrainAndExport();
+  const bool stopped = absl::IsCancelled(status) || absl::IsAborted(status);
+  absl::Status written = WriteRunInfo(status.ok() ? "done" : stopped ? "stopped" : "failed");
+  if (!status.ok()) return status;
+  if (!written.ok()) return written;
+  return report_->Close(progress_.first_eval_loss, after_);
+}
+
+absl::Status Run::Prepare() {
   if (absl::Status s = ClaimOutput(); !s.ok()) return s;
   InstallStopSignals();
   absl::StatusOr<std::unique_ptr<TrainJob>> job = TrainJob::Create(options_);
   if (!job.ok()) return job.status();
   job_ = *std::move(job);
   if (absl::Status s = Resume(); !s.ok()) return s;
+  if (absl::Status s = CheckFreeSpace(options_.output_dir, BytesToWrite()); !s.ok()) return s;
   report_ = std::make_unique<RunReport>(*job_, options_.output_dir);
   report_->PrintPlan();
-  if (absl::Status s = report_->Open(progress_.step); !s.ok()) return s;
-  if (absl::Status s = WriteRunInfo("running"); !s.ok()) return s;
-  before_ = after_ = EvaluateLoss(*job_->model.lm, job_->eval.examples, kEvalTokens);
-  report_->Evaluated(progress_.step, before_);
+  return report_->Open(progress_.step);
+}
+
+absl::Status Run::TrainAndExport() {
+  if (resumed_from_.empty() && !job_->eval.examples.empty()) {
+    const EvalResult before = EvaluateLoss(*job_->model.lm, job_->eval.examples, kEvalTokens);
+    report_->Evaluated(0, before);
+    progress_.first_eval_loss = before.loss();
+  }
   if (absl::Status s = Train(); !s.ok()) return s;
   if (absl::Status s = EvaluateAndMark(job_->max_steps); !s.ok()) return s;
   if (saved_step_ != job_->max_steps) {
     if (absl::Status s = Save(job_->max_steps); !s.ok()) return s;
   }
   if (absl::Status s = Export(); !s.ok()) return s;
-  if (absl::Status s = WriteCard(); !s.ok()) return s;
-  if (absl::Status s = WriteRunInfo("done"); !s.ok()) return s;
-  return report_->Close(before_, after_);
+  return WriteCard();
 }
 
 }  // namespace

@@ -2,12 +2,15 @@
 
 #include <cmath>
 #include <filesystem>
+#include <future>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "apps/training/run_info.h"
 #include "optim/paged_store.h"
 #include "optim/resident_store.h"
 #include "optim/state_store.h"
@@ -33,6 +36,13 @@ text::DatasetOptions RowOptions(const TrainOptions& o) {
   return rows;
 }
 
+// Enough to tell one set of files from another: the first digits of a digest over their digests.
+std::string ShortDigest(const std::map<std::string, FileDigest>& files) {
+  Sha256 all;
+  for (const auto& [name, digest] : files) all.Update(digest.sha256);
+  return all.Hex().substr(0, 16);
+}
+
 }  // namespace
 
 void ParseTargetModules(const std::string& flag, AdapterConfig* config) {
@@ -53,6 +63,13 @@ absl::StatusOr<std::unique_ptr<TrainJob>> TrainJob::Create(const TrainOptions& o
     return absl::InvalidArgumentError("--device=cuda: this build trains on the CPU; give --device=cpu or auto");
   }
   if (absl::Status s = job->OpenModelAndData(); !s.ok()) return s;
+  // Digests are read beside the weights: the files are then in memory for one of the two.
+  std::future<absl::Status> digests = std::async(std::launch::async, [&job] { return job->DigestInputs(); });
+  absl::Status loaded = LoadWeights(
+      {.compute_dtype = job->compute_dtype, .use = UseFor(options.method), .quant = options.quant}, &job->model);
+  if (absl::Status s = digests.get(); !s.ok()) return s;
+  if (!loaded.ok()) return loaded;
+  job->model.lm->set_gradient_checkpointing(options.gradient_checkpointing == "on");
   if (absl::Status s = job->AddAdapters(); !s.ok()) return s;
   if (absl::Status s = job->MakeOptimizer(); !s.ok()) return s;
   return job;
@@ -62,16 +79,14 @@ absl::Status TrainJob::OpenModelAndData() {
   absl::StatusOr<DType> dtype = ParseComputeDtype(options.compute_dtype);
   if (!dtype.ok()) return dtype.status();
   compute_dtype = *dtype;
-  absl::StatusOr<OpenedModel> opened =
-      OpenModel(options.model, {.compute_dtype = compute_dtype, .use = UseFor(options.method), .quant = options.quant});
+  absl::StatusOr<OpenedModel> opened = OpenWithoutWeights(options.model);
   if (!opened.ok()) return opened.status();
   model = *std::move(opened);
-  const int64_t longest = model.lm->config().max_position_embeddings;
+  const int64_t longest = model.files->config().max_position_embeddings;
   if (options.max_seq_length > longest) {
     return absl::InvalidArgumentError(absl::StrCat("--max_seq_length=", options.max_seq_length,
                                                    ": the model was made for at most ", longest, " tokens"));
   }
-  model.lm->set_gradient_checkpointing(options.gradient_checkpointing == "on");
   absl::StatusOr<text::ChatTemplate> made =
       text::ChatTemplate::ForTokenizer(model.tokenizer->spec(), options.chat_template);
   if (!made.ok()) return made.status();
@@ -90,6 +105,17 @@ absl::Status TrainJob::OpenModelAndData() {
   if (train.examples.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(options.data, ": no row is left to train on (", train.stats.dropped,
                                                    " were cut before their answer; raise --max_seq_length)"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TrainJob::DigestInputs() {
+  std::vector<std::pair<std::string, std::string>> paths = {{"model", model.path}, {"data", options.data}};
+  if (!options.eval_data.empty()) paths.emplace_back("eval_data", options.eval_data);
+  for (const auto& [role, path] : paths) {
+    absl::StatusOr<std::map<std::string, FileDigest>> digests = DigestsOf(path);
+    if (!digests.ok()) return digests.status();
+    inputs[role] = *std::move(digests);
   }
   return absl::OkStatus();
 }
@@ -145,17 +171,39 @@ absl::Status TrainJob::MakeOptimizer() {
                                                      .gradient_accumulation_steps = options.gradient_accumulation_steps,
                                                      .max_grad_norm = options.max_grad_norm,
                                                      .key = RngKey{.seed = options.seed}.Fold(kDropout)});
-  fingerprint = absl::StrJoin(
-      {absl::StrCat("model ", model.path), absl::StrCat("data ", options.data),
-       absl::StrCat("rows ", train.examples.size()), absl::StrCat("method ", Name(options.method)),
-       absl::StrCat("parameters ", elements), absl::StrCat("r ", options.lora_r),
-       absl::StrCat("batch ", options.batch_size, "x", options.gradient_accumulation_steps),
-       absl::StrCat("length ", options.max_seq_length), absl::StrCat("packing ", options.packing),
-       absl::StrCat("steps ", max_steps), absl::StrCat("rate ", options.learning_rate, " ", options.lr_scheduler_type),
-       absl::StrCat("dropout ", options.lora_dropout), absl::StrCat("dtype ", Name(compute_dtype)),
-       absl::StrCat("seed ", options.seed)},
-      ", ");
+  fingerprint = Fingerprint();
   return absl::OkStatus();
+}
+
+std::string TrainJob::Fingerprint() const {
+  const TrainOptions& o = options;
+  std::vector<std::string> facts = {
+      absl::StrCat("model ", ShortDigest(inputs.at("model"))),
+      absl::StrCat("data ", ShortDigest(inputs.at("data"))),
+      absl::StrCat("rows ", train.examples.size()),
+      absl::StrCat("chat_template ", o.chat_template),
+      absl::StrCat("train_on_prompt ", o.train_on_prompt),
+      absl::StrCat("method ", Name(o.method)),
+      absl::StrCat("parameters ", StateElements(parameters)),
+      absl::StrCat("batch ", o.batch_size, "x", o.gradient_accumulation_steps),
+      absl::StrCat("max_seq_length ", o.max_seq_length),
+      absl::StrCat("packing ", o.packing),
+      absl::StrCat("steps ", max_steps),
+      absl::StrCat("learning_rate ", o.learning_rate, " ", o.lr_scheduler_type, " warmup ", o.warmup_ratio),
+      absl::StrCat("weight_decay ", o.weight_decay),
+      absl::StrCat("max_grad_norm ", o.max_grad_norm),
+      absl::StrCat("compute_dtype ", Name(compute_dtype)),
+      absl::StrCat("seed ", o.seed)};
+  if (o.method != Method::kFull) {
+    facts.push_back(absl::StrCat("lora_r ", o.lora_r, " lora_alpha ", o.lora_alpha, " use_rslora ", o.use_rslora));
+    facts.push_back(absl::StrCat("lora_dropout ", o.lora_dropout));
+    facts.push_back(absl::StrCat("target_modules ", o.target_modules));
+  }
+  if (Quantized(o.method)) {
+    facts.push_back(absl::StrCat("quant_type ", o.quant.kind == Nf4Kind::kFp4 ? "fp4" : "nf4", " block ", o.quant.block,
+                                 " double_quant ", o.quant.double_quant));
+  }
+  return absl::StrJoin(facts, ", ");
 }
 
 }  // namespace lorikeet

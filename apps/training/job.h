@@ -1,4 +1,5 @@
-// TrainJob: everything a run needs, put together from its options, in the order in which a mistake is cheapest.
+// TrainJob: everything a run needs, put together from its options, in the order in which a mistake is cheapest: rows are
+// read before weights.
 //
 //   absl::StatusOr<std::unique_ptr<TrainJob>> job = TrainJob::Create(options);
 //   absl::StatusOr<StepResult> r = (*job)->trainer->Step(0);
@@ -8,6 +9,7 @@
 #define LORIKEET_APPS_TRAINING_JOB_H_
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,6 +20,7 @@
 #include "apps/text/chat_template.h"
 #include "apps/text/dataset.h"
 #include "apps/training/options.h"
+#include "apps/training/sha256.h"
 #include "apps/training/trainer.h"
 #include "autograd/parameter.h"
 #include "optim/adamw.h"
@@ -30,12 +33,12 @@ namespace lorikeet {
 struct TrainJob {
   static absl::StatusOr<std::unique_ptr<TrainJob>> Create(const TrainOptions& options);
 
-  // Only the rows and the tokenizer, for --dry_run and messages about data before a model is loaded.
   TrainOptions options;
   DType compute_dtype = DType::kF32;
   OpenedModel model;
   std::unique_ptr<text::ChatTemplate> chat;
   text::Dataset train, eval;
+  std::map<std::string, std::map<std::string, FileDigest>> inputs;  // "model", "data", "eval_data": files and digests
   AdapterRun run;
   AdapterConfig adapter;               // not for --method=full
   std::vector<std::string> adapted;    // paths that carry an adapter
@@ -46,13 +49,16 @@ struct TrainJob {
   std::unique_ptr<AdamW> optimizer;
   std::unique_ptr<Trainer> trainer;
 
-  // What a resumed run must share: model, data, method, adapter shape, batch, seed.
+  // What a resumed run must share, in words: the bytes of model and data, and every flag that the weights depend on.
+  // Where files lie, and what is only reported, may differ.
   std::string fingerprint;
 
  private:
   absl::Status OpenModelAndData();
+  absl::Status DigestInputs();
   absl::Status AddAdapters();
   absl::Status MakeOptimizer();
+  std::string Fingerprint() const;
 };
 
 // --target_modules: "all-linear", names separated by commas, or one regular expression (it has a character that no

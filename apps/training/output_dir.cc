@@ -51,7 +51,7 @@ void WriteLockHolder(int fd) {
 
 }  // namespace
 
-absl::Status PrepareOutputDir(const std::string& path, uint64_t expected_bytes, FileSystem& file_system) {
+absl::Status PrepareOutputDir(const std::string& path, FileSystem& file_system) {
   if (path.empty()) return absl::InvalidArgumentError("no output directory: give one with --output_dir=DIR");
   absl::string_view name = path;
   while (name.size() > 1 && absl::ConsumeSuffix(&name, "/")) continue;
@@ -69,12 +69,15 @@ absl::Status PrepareOutputDir(const std::string& path, uint64_t expected_bytes, 
     return WithHint(ErrnoStatus(error, "write to the output directory", path),
                     "choose an --output_dir that you may write to and that has room");
   }
-  if (const uint64_t free = file_system.FreeBytes(path); free < expected_bytes) {
-    return absl::ResourceExhaustedError(absl::StrCat("not enough disk space for ", path, ": this run will write about ",
-                                                     expected_bytes, " bytes, ", free,
-                                                     " are free; make room or choose another --output_dir"));
-  }
   return absl::OkStatus();
+}
+
+absl::Status CheckFreeSpace(const std::string& directory, uint64_t expected_bytes, FileSystem& file_system) {
+  const uint64_t free = file_system.FreeBytes(directory);
+  if (free >= expected_bytes) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat("not enough disk space for ", directory,
+                                                   ": this run will write about ", expected_bytes, " bytes, ", free,
+                                                   " are free; make room or choose another --output_dir"));
 }
 
 absl::StatusOr<OutputDirLock> OutputDirLock::Acquire(const std::string& directory) {

@@ -1,6 +1,7 @@
 // The directory that a run writes to: made and tried before anything expensive is loaded, and owned by one run.
 //
-//   absl::Status status = PrepareOutputDir("out/run1", /*expected_bytes=*/200 << 20);
+//   absl::Status status = PrepareOutputDir("out/run1");
+//   status = CheckFreeSpace("out/run1", /*expected_bytes=*/200 << 20);
 //   absl::StatusOr<OutputDirLock> lock = OutputDirLock::Acquire("out/run1");         // keep it while the run lasts
 //
 // PrepareOutputDir makes the last directory of the path, never its parents (a mistyped path stays an error), writes a
@@ -23,8 +24,11 @@
 
 namespace lorikeet {
 
-absl::Status PrepareOutputDir(const std::string& path, uint64_t expected_bytes = 0,
-                              FileSystem& file_system = FileSystem::Real());
+absl::Status PrepareOutputDir(const std::string& path, FileSystem& file_system = FileSystem::Real());
+
+// Whether the disk has room for what a run will write, so that a run does not end hours later for want of it.
+absl::Status CheckFreeSpace(const std::string& directory, uint64_t expected_bytes,
+                            FileSystem& file_system = FileSystem::Real());
 
 class OutputDirLock {
  public:

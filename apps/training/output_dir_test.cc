@@ -63,14 +63,17 @@ TEST(PrepareOutputDirTest, TriesToWriteBeforeTheModelIsLoaded) {
   const std::string dir = NewPath();
   ReadOnly read_only;
   Full full;
+  EXPECT_EQ(PrepareOutputDir(dir, read_only).code(), absl::StatusCode::kPermissionDenied);
+  EXPECT_EQ(PrepareOutputDir(dir, full).code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_TRUE(fs::is_empty(dir));
+}
+
+TEST(CheckFreeSpaceTest, SaysHowMuchIsNeededAndHowMuchThereIs) {
   Small small;
-  EXPECT_EQ(PrepareOutputDir(dir, 0, read_only).code(), absl::StatusCode::kPermissionDenied);
-  EXPECT_EQ(PrepareOutputDir(dir, 0, full).code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_TRUE(PrepareOutputDir(dir, 1000, small).ok());
-  const absl::Status status = PrepareOutputDir(dir, 1001, small);
+  EXPECT_TRUE(CheckFreeSpace("anywhere", 1000, small).ok());
+  const absl::Status status = CheckFreeSpace("anywhere", 1001, small);
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_TRUE(absl::StrContains(status.message(), "1001 bytes, 1000 are free")) << status;
-  EXPECT_TRUE(fs::is_empty(dir));
 }
 
 TEST(OutputDirLockTest, ASecondRunIsRefusedAndToldWhoHoldsIt) {

@@ -42,6 +42,12 @@ std::string Compiler() {
 
 json OrNull(const std::string& text) { return text.empty() ? json(nullptr) : json(text); }
 
+// What a model is read from; a directory may hold much else, and large.
+bool IsModelFile(absl::string_view name) {
+  return absl::EndsWith(name, ".json") || absl::EndsWith(name, ".jinja") || absl::EndsWith(name, ".safetensors") ||
+         absl::EndsWith(name, ".zst");
+}
+
 bool IsRegular(const std::string& path) {
   struct stat info;
   return ::stat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode);
@@ -88,7 +94,7 @@ absl::StatusOr<std::map<std::string, FileDigest>> DigestsOf(const std::string& p
   absl::Status status;
   while (const dirent* entry = ::readdir(dir)) {
     const std::string name = entry->d_name, file = absl::StrCat(path, "/", name);
-    if (!status.ok() || !IsRegular(file)) continue;
+    if (!status.ok() || !IsModelFile(name) || !IsRegular(file)) continue;
     absl::StatusOr<FileDigest> digest = DigestOfFile(file);
     if (digest.ok()) digests[name] = *digest;
     status.Update(digest.status());
@@ -96,12 +102,6 @@ absl::StatusOr<std::map<std::string, FileDigest>> DigestsOf(const std::string& p
   ::closedir(dir);
   if (!status.ok()) return status;
   return digests;
-}
-
-absl::Status RunInfo::AddInput(const std::string& role, const std::string& path) {
-  absl::StatusOr<std::map<std::string, FileDigest>> digests = DigestsOf(path);
-  if (digests.ok()) inputs[role] = *std::move(digests);
-  return digests.status();
 }
 
 std::string ToJson(const RunInfo& info) {

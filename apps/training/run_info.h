@@ -2,9 +2,9 @@
 //
 //   RunInfo info;
 //   info.program = "finetune";  info.flags = {{"model", "..."}, ...};
-//   absl::Status status = info.AddInput("data", "train.jsonl");       // a file, or every file of a directory
+//   info.inputs["data"] = *DigestsOf("train.jsonl");
 //   info.machine = ThisMachine();
-//   status = WriteFileAtomically("out/run.json", ToJson(info));       // at the start, and again at the end
+//   absl::Status status = WriteFileAtomically("out/run.json", ToJson(info));       // at the start, and again at the end
 //
 //   {"program": "finetune", "version": "0.1.0", "compiler": "...", "cpu": "...", "threads": 2,
 //    "started": "2026-01-31T12:00:00Z", "ended": null, "resumed_from": null, "status": "running",
@@ -42,7 +42,8 @@ MachineInfo ThisMachine();
 // "2026-01-31T12:00:00Z".
 std::string UtcTime(std::time_t time);
 
-// Digests of the regular files of a directory (not of its subdirectories), by name; or of the one file.
+// Digests of the one file, or of the files in a directory that a model is read from (.json, .jinja, .safetensors, .zst),
+// by name.
 absl::StatusOr<std::map<std::string, FileDigest>> DigestsOf(const std::string& path);
 
 struct RunInfo {
@@ -54,8 +55,6 @@ struct RunInfo {
   std::string started, ended;  // empty: null
   std::string resumed_from;    // a checkpoint's path; empty: null
   std::string status = "running";
-
-  absl::Status AddInput(const std::string& role, const std::string& path);
 };
 
 std::string ToJson(const RunInfo& info);

@@ -23,18 +23,19 @@ TEST(RunInfoTest, KnowsItsMachine) {
   EXPECT_FALSE(machine.cpu.empty() || machine.compiler.empty() || machine.system.empty());
 }
 
-TEST(RunInfoTest, ADirectoryIsItsFiles) {
+TEST(RunInfoTest, ADirectoryIsTheFilesThatAModelIsReadFrom) {
   const std::string dir = testing::TempDir() + "/model";
   std::filesystem::remove_all(dir);
   std::filesystem::create_directories(dir + "/sub");
-  std::ofstream(dir + "/b.txt") << "abc";
-  std::ofstream(dir + "/a.txt") << "";
-  RunInfo info;
-  ASSERT_TRUE(info.AddInput("model", dir).ok());
-  ASSERT_TRUE(info.AddInput("data", dir + "/b.txt").ok());
-  EXPECT_EQ(info.inputs["model"].size(), 2u);
-  EXPECT_EQ(info.inputs["data"]["b.txt"].sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-  EXPECT_EQ(info.AddInput("eval", dir + "/none").code(), absl::StatusCode::kNotFound);
+  std::ofstream(dir + "/rows.txt") << "abc";
+  std::ofstream(dir + "/config.json") << "{}";
+  std::ofstream(dir + "/model.safetensors") << "";
+  const auto model = DigestsOf(dir), rows = DigestsOf(dir + "/rows.txt");
+  ASSERT_TRUE(model.ok() && rows.ok()) << model.status() << rows.status();
+  EXPECT_EQ(model->size(), 2u);
+  EXPECT_EQ(model->count("config.json") + model->count("model.safetensors"), 2u);
+  EXPECT_EQ(rows->at("rows.txt").sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  EXPECT_TRUE(absl::IsNotFound(DigestsOf(dir + "/none").status()));
 }
 
 TEST(RunInfoTest, IsJsonWhateverTheFlagsHold) {

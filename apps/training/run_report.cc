@@ -212,7 +212,7 @@ std::string RunReport::TryCommand() const {
                       Quantized(o.method) ? " --load_in_4bit" : "", " --prompt=\"...\"");
 }
 
-absl::Status RunReport::Close(const EvalResult& before, const EvalResult& after) {
+absl::Status RunReport::Close(double eval_loss_before, const EvalResult& after) {
   state_->progress.Finish();
   absl::StatusOr<MetricsSeries> series = ReadMetrics(output_dir_ + "/metrics.jsonl");
   if (series.ok()) {
@@ -222,9 +222,9 @@ absl::Status RunReport::Close(const EvalResult& before, const EvalResult& after)
     for (const EvalMetrics& m : series->evals) plot.eval.push_back({m.step, m.eval_loss});
     if (absl::Status s = WriteFileAtomically(output_dir_ + "/loss.svg", LossSvg(plot)); !s.ok()) return s;
   }
-  if (before.examples > 0)
-    std::printf("\neval loss %.4f -> %.4f (%+.1f%%)\n", before.loss(), after.loss(),
-                100 * (after.loss() / before.loss() - 1));
+  if (after.examples > 0)
+    std::printf("\neval loss %.4f -> %.4f (%+.1f%%)\n", eval_loss_before, after.loss(),
+                100 * (after.loss() / eval_loss_before - 1));
   std::printf("written to %s\ntry it:\n  %s\n", output_dir_.c_str(), TryCommand().c_str());
   return absl::OkStatus();
 }

@@ -4,7 +4,7 @@
 //   report.PrintPlan();
 //   status = report.Open(first_step);                   // metrics.jsonl, anew or cut back to first_step
 //   report.Stepped(result);  report.Evaluated(step, eval);
-//   status = report.Close(before, after);               // the plot, and how to try the adapter
+//   status = report.Close(loss_before, after);          // the plot, and how to try the adapter
 //
 // Everything printed goes to stdout; a metrics file that cannot be written any more is a warning, not an error.
 #ifndef LORIKEET_APPS_TRAINING_RUN_REPORT_H_
@@ -34,7 +34,8 @@ class RunReport {
   absl::Status Open(int64_t first_step);
   void Stepped(const StepResult& result);
   void Evaluated(int64_t step, const EvalResult& result);
-  absl::Status Close(const EvalResult& before, const EvalResult& after);
+  // `eval_loss_before`: before the first step, whichever run took it.
+  absl::Status Close(double eval_loss_before, const EvalResult& after);
 
   int64_t trainable() const { return trainable_; }
   int64_t total() const { return total_; }

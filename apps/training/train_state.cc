@@ -76,6 +76,7 @@ absl::Status SaveTrainState(absl::FunctionRef<std::string(absl::string_view)> pa
   j["step"] = progress.step;
   j["optimizer_steps"] = optimizer.steps();
   if (std::isfinite(progress.best_eval_loss)) j["best_eval_loss"] = progress.best_eval_loss;
+  if (std::isfinite(progress.first_eval_loss)) j["first_eval_loss"] = progress.first_eval_loss;
   j["fingerprint"] = progress.fingerprint;
   return WriteFileAtomically(path_of("progress.json"), j.dump(2) + "\n");
 }
@@ -105,6 +106,8 @@ absl::StatusOr<TrainProgress> LoadTrainState(const std::string& directory, const
   progress.step = j["step"].get<int64_t>();
   if (j.contains("best_eval_loss") && j["best_eval_loss"].is_number())
     progress.best_eval_loss = j["best_eval_loss"].get<double>();
+  if (j.contains("first_eval_loss") && j["first_eval_loss"].is_number())
+    progress.first_eval_loss = j["first_eval_loss"].get<double>();
   if (absl::Status s = LoadParameters(directory + "/trainable.safetensors", parameters); !s.ok()) return s;
   if (absl::Status s = LoadMoments(directory + "/optimizer.bin", j["optimizer_steps"].get<int64_t>(), optimizer);
       !s.ok())

@@ -7,8 +7,8 @@
 //   trainable.safetensors   the parameters, f32, by the names of an adapter file
 //   optimizer.bin           AdamW's moments, little-endian f32: exp_avg of every parameter in the file's order of
 //                           parameters, then exp_avg_sq (AdamW::StateTensors)
-//   progress.json           {"format": 1, "step": ..., "optimizer_steps": ..., "best_eval_loss": ..., "fingerprint":
-//   ...}
+//   progress.json           {"format": 1, "step": ..., "optimizer_steps": ..., "best_eval_loss": ..., "first_eval_loss":
+//   ..., "fingerprint": ...}
 //
 // Nothing else needs saving: rows, learning rate and dropout masks are functions of the step. Moments stream page by
 // page. `fingerprint` names what a resumed run must share (model, data, adapter shape); a difference is an error that
@@ -33,6 +33,7 @@ namespace lorikeet {
 struct TrainProgress {
   int64_t step = 0;  // optimizer steps taken
   double best_eval_loss = std::numeric_limits<double>::infinity();
+  double first_eval_loss = std::numeric_limits<double>::quiet_NaN();  // before the first step; NaN: none
   std::string fingerprint;
 };
 

@@ -1,8 +1,5 @@
 // The programs generate, evaluate, merge and quantize as a user runs them: what they print and write, and their exit
 // codes.
-#include <sys/wait.h>
-
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -16,28 +13,13 @@
 #include "apps/training/evaluate.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "tests/testing/run_program.h"
 #include "tests/testing/tiny_model.h"
 
 namespace lorikeet {
 namespace {
 
 namespace fs = std::filesystem;
-
-struct Outcome {
-  int code = -1;
-  std::string out, err;
-};
-
-std::string Contents(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-Outcome RunProgram(const std::string& command) {
-  const std::string out = FreshPath("out"), err = FreshPath("err");
-  const int status = std::system(absl::StrCat("apps/", command, " >", out, " 2>", err, " </dev/null").c_str());
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, Contents(out), Contents(err)};
-}
 
 // The object that evaluate prints last.
 nlohmann::json LastLine(const Outcome& o) {

@@ -6,7 +6,6 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <string>
 #include <thread>
 #include <vector>
@@ -14,17 +13,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "gtest/gtest.h"
+#include "tests/testing/run_program.h"
 #include "tests/testing/tiny_model.h"
 
 namespace lorikeet {
 namespace {
 
 constexpr int kSteps = 20;
-
-std::string ReadAll(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
 
 // Rows with answers of unequal length.
 std::string WriteRows() {
@@ -75,8 +70,8 @@ int WaitFor(pid_t pid) {
 }
 
 bool HasStep(const std::string& out, int step) {
-  return ReadAll(out + "/metrics.jsonl").find(absl::StrCat("\"step\":", step, ",\"loss\"")) != std::string::npos ||
-         ReadAll(out + "/metrics.jsonl").find(absl::StrCat("\"step\": ", step, ", \"loss\"")) != std::string::npos;
+  return Contents(out + "/metrics.jsonl").find(absl::StrCat("\"step\":", step, ",\"loss\"")) != std::string::npos ||
+         Contents(out + "/metrics.jsonl").find(absl::StrCat("\"step\": ", step, ", \"loss\"")) != std::string::npos;
 }
 
 bool HasCheckpoint(const std::string& out) { return std::filesystem::exists(out + "/latest"); }
@@ -98,9 +93,9 @@ TEST_P(ResumeTest, KilledAtEveryStepTheRunEndsWithTheSameBits) {
   }
   EXPECT_GE(kills, kSteps / 2);
   ASSERT_EQ(WaitFor(finetune.Start(killed, HasCheckpoint(killed))), 0);
-  const std::string want = ReadAll(calm + "/adapter_model.safetensors");
+  const std::string want = Contents(calm + "/adapter_model.safetensors");
   ASSERT_FALSE(want.empty());
-  EXPECT_EQ(ReadAll(killed + "/adapter_model.safetensors"), want);
+  EXPECT_EQ(Contents(killed + "/adapter_model.safetensors"), want);
 }
 
 INSTANTIATE_TEST_SUITE_P(Methods, ResumeTest, testing::Values("lora", "qdora"),
