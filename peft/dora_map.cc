@@ -4,6 +4,7 @@
 
 #include "autograd/tape.h"
 #include "tensor/check.h"
+#include "tensor/ops/column_scale.h"
 #include "tensor/ops/copy.h"
 #include "tensor/ops/elementwise.h"
 #include "tensor/ops/matmul.h"
@@ -17,11 +18,6 @@ Tensor Product(const Tensor& a, const Tensor& b, bool transpose_b, float alpha) 
   Tensor y = Tensor::Empty({a.dim(0), b.dim(transpose_b ? 0 : 1)}, a.dtype(), a.device());
   tensor::MatMulInto(y, a, false, b, transpose_b, alpha, 0);
   return y;
-}
-
-// y[j] = sum_t a[t,j] * b[t,j], with products in `wide`: [tokens, out] -> [out].
-Tensor ColumnDot(const Tensor& a, const Tensor& b, DType wide) {
-  return tensor::Sum(tensor::Mul(a.Cast(wide), b.Cast(wide)), {0});
 }
 
 }  // namespace
@@ -85,44 +81,60 @@ void DoraMap::Forward(const Tensor& x, Tensor& y, float beta) const {
 }
 
 void DoraMap::InputGrad(const Tensor& dy, Tensor& dx, float beta) const {
-  const Tensor dz = tensor::Mul(dy, CurrentScale().gain.Cast(dy.dtype()));
+  const Tensor dz = tensor::ColumnScale(dy, CurrentScale().gain, dy.dtype());
   base_->InputGrad(dz, dx, beta);
   const Tensor du = Product(dz, b_.value.Cast(dy.dtype()), false, scaling_);
   tensor::MatMulInto(dx, du, false, a_.value.Cast(dy.dtype()), false, 1, 1);
 }
 
-// Without dropout y = g*z. With it, y = W*x + (g-1)*z' + s*u'*B^T (the header's formula, the last term split), so that
-// g*dy reaches the factors as before, while dx = dy*W + mask((g-1)*dy*W + s*g*dy*B*A).
 Variable DoraMap::Apply(const Variable& x) {
   const Mask mask = CurrentMask();
+  if (mask.p > 0) return ApplyWithDropout(x, mask);
+  const Variable a = Use(a_, x.dtype()), b = Use(b_, x.dtype()), m = Use(magnitude_);
+  const Scale scale = CurrentScale();
+  Tensor u;
+  const Tensor z = Unscaled(x.value(), a.value(), b.value(), &u);
+  const Tensor y = tensor::ColumnScale(z, scale.gain, x.dtype());
+  // dm = sum dy*z / n = sum dy*y / (g*n), so y serves, which the next layer often keeps anyway; unless a gain is 0.
+  const bool keeps_z = tensor::SumAll(tensor::Equal(scale.gain, Tensor::Zeros({}, scale.gain.dtype()))).item() > 0;
+  const Tensor kept = keeps_z ? z.Cast(x.dtype()) : y;
+  const Tensor divisor = keeps_z ? scale.norm : tensor::Mul(scale.gain, scale.norm);
+  return Record("Dora", {x, a, b, m}, y, {x.value(), a.value(), b.value(), u, kept, scale.gain, divisor},
+                [this](absl::Span<Tensor> saved, const Tensor& dy, GradSink& grad) {
+                  const Tensor &x = saved[0], &a = saved[1], &b = saved[2], &u = saved[3];
+                  const auto [dz, dot] = tensor::ColumnScaleGrad(dy, saved[4], saved[5], grad.wants(3));
+                  if (grad.wants(3)) grad.Add(3, tensor::Div(dot, saved[6]));
+                  const Tensor du = AddFactorGrads(dz, x, u, b, 1, 2, grad);
+                  if (!grad.wants(0)) return;
+                  Accumulator dx = grad.Accumulate(0);
+                  base_->InputGrad(dz, dx.buffer, dx.beta);
+                  tensor::MatMulInto(dx.buffer, du, false, a, false, 1, 1);
+                });
+}
+
+// y = W*x + (g-1)*z' + s*u'*B^T (the header's formula, the last term split), so that g*dy reaches the factors as
+// without dropout, while dx = dy*W + mask((g-1)*dy*W + s*g*dy*B*A).
+Variable DoraMap::ApplyWithDropout(const Variable& x, const Mask& mask) {
   const Variable a = Use(a_, x.dtype()), b = Use(b_, x.dtype()), m = Use(magnitude_);
   const Scale scale = CurrentScale();
   Tensor u;
   const Tensor z = Unscaled(mask(x.value()), a.value(), b.value(), &u);
-  Tensor y = tensor::Mul(z, mask.p > 0 ? tensor::AddScalar(scale.gain, -1) : scale.gain);
-  if (mask.p > 0) {
-    base_->Forward(x.value(), y, 1);
-    tensor::MatMulInto(y, u, false, b.value(), true, scaling_, 1);
-  }
+  Tensor y = tensor::Mul(z, tensor::AddScalar(scale.gain, -1));
+  base_->Forward(x.value(), y, 1);
+  tensor::MatMulInto(y, u, false, b.value(), true, scaling_, 1);
   return Record("Dora", {x, a, b, m}, y.Cast(x.dtype()),
                 {x.value(), a.value(), b.value(), u, z.Cast(x.dtype()), scale.gain, scale.norm},
                 [this, mask](absl::Span<Tensor> saved, const Tensor& dy, GradSink& grad) {
-                  const Tensor &x = saved[0], &a = saved[1], &b = saved[2], &u = saved[3], &z = saved[4];
-                  const Tensor &gain = saved[5], &norm = saved[6];
-                  if (grad.wants(3)) grad.Add(3, tensor::Div(ColumnDot(dy, z, norm.dtype()), norm));
-                  const Tensor dz = tensor::Mul(dy, gain.Cast(dy.dtype()));
+                  const Tensor &x = saved[0], &a = saved[1], &b = saved[2], &u = saved[3], &gain = saved[5];
+                  const auto [dz, dot] = tensor::ColumnScaleGrad(dy, saved[4], gain, grad.wants(3));
+                  if (grad.wants(3)) grad.Add(3, tensor::Div(dot, saved[6]));
                   const Tensor du = AddFactorGrads(dz, mask(x), u, b, 1, 2, grad);
                   if (!grad.wants(0)) return;
                   Accumulator dx = grad.Accumulate(0);
-                  if (mask.p == 0) {
-                    base_->InputGrad(dz, dx.buffer, dx.beta);
-                    tensor::MatMulInto(dx.buffer, du, false, a, false, 1, 1);
-                  } else {
-                    base_->InputGrad(dy, dx.buffer, dx.beta);
-                    Tensor dropped = tensor::MatMul(du, a);
-                    base_->InputGrad(tensor::Mul(dy, tensor::AddScalar(gain, -1).Cast(dy.dtype())), dropped, 1);
-                    tensor::AddInPlace(dx.buffer, mask(dropped));
-                  }
+                  base_->InputGrad(dy, dx.buffer, dx.beta);
+                  Tensor dropped = tensor::MatMul(du, a);
+                  base_->InputGrad(tensor::ColumnScale(dy, tensor::AddScalar(gain, -1), dy.dtype()), dropped, 1);
+                  tensor::AddInPlace(dx.buffer, mask(dropped));
                 });
 }
 

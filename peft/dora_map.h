@@ -4,12 +4,13 @@
 //   DoraMap map(std::move(base), factors, /*magnitude=*/absl::nullopt, &run, index);   // m starts as n: y = base(x)
 //
 // The norm is a constant in the backward pass, as section 4.3 of the paper proposes. With g = m/n, z = W*x + s*B*A*x:
-//   dm = sum_tokens dy*z / n,   then with G = g*dy exactly LoRA's dA, dB and dx.     Saves x, u [tokens, r] and z.
+//   dm = sum_tokens dy*z / n,   then with G = g*dy exactly LoRA's dA, dB and dx.     Saves x, u [tokens, r] and y.
 // The norm never forms W + s*B*A:  n^2 = ||W||^2 + 2s<B, W*A^T> + s^2<B, B*(A*A^T)>  row by row, where W*A^T is the
 // base applied to A's rows, so it works over any frozen base for one skinny product; ||W||^2 is computed once, when the
 // map is made, and n once per AdapterRun::weights_version where that is tracked. The norm is in the factors' dtype
-// (f32), and so are z and its scaling, whatever dtype x has: g in bf16 would round away most of what m learns. With
-// dropout the undropped base output is kept and only the correction sees x' = dropout(x), as in PEFT:
+// (f32), and so are z and its scaling, whatever dtype x has: g in bf16, or times a z in bf16, would round away most of
+// what m learns.
+// With dropout the undropped base output is kept and only the correction sees x' = dropout(x), as in PEFT:
 //   y = W*x + (g-1)*(W*x') + g*s*B*A*x'.
 // A row with n = 0 has g = 1 (PEFT: NaN). A bias is not scaled (it is outside the map).
 // Source: Liu et al., "DoRA: Weight-decomposed low-rank adaptation", 2024; PEFT's behaviour for dropout.
@@ -53,6 +54,7 @@ class DoraMap : public AdapterMap {
   };
   Scale CurrentScale() const;
   Tensor CurrentNorm() const;
+  Variable ApplyWithDropout(const Variable& x, const Mask& mask);
   Tensor Unscaled(const Tensor& x, const Tensor& a, const Tensor& b, Tensor* u) const;
 
   Parameter magnitude_;

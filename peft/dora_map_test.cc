@@ -133,6 +133,16 @@ TEST(DoraMapTest, GradientsAreCentralDifferences) {
   }
 }
 
+TEST(DoraMapTest, AMagnitudeOfZeroStillHasItsGradient) {
+  Case c(/*dropout=*/0);
+  std::vector<double> m = Values(c.m);
+  m[2] = 0;
+  tensor::CopyInto(FromDoubles(m, {kOut}, DType::kF64), c.m);
+  c.Backward();
+  EXPECT_TRUE(IsParameterGradient(c, "lora_magnitude_vector", c.m));
+  EXPECT_NE(Values(c.grads.at("lora_magnitude_vector"))[2], 0);
+}
+
 TEST(DoraMapTest, TheFactoredNormIsTheDirectOne) {
   for (const auto& [dtype, tolerance] : {std::pair(DType::kF64, 1e-12), std::pair(DType::kF32, 1e-5)}) {
     const Tensor w = RandomTensor({37, 65}, dtype, 1, -0.1, 0.1), a = RandomTensor({4, 65}, dtype, 2, -0.3, 0.3);

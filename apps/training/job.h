@@ -1,5 +1,5 @@
-// TrainJob: everything a run needs, put together from its options, in the order in which a mistake is cheapest: rows are
-// read before weights.
+// TrainJob: everything a run needs, put together from its options, in the order in which a mistake is cheapest: rows
+// are read before weights.
 //
 //   absl::StatusOr<std::unique_ptr<TrainJob>> job = TrainJob::Create(options);
 //   absl::StatusOr<StepResult> r = (*job)->trainer->Step(0);

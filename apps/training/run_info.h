@@ -4,7 +4,8 @@
 //   info.program = "finetune";  info.flags = {{"model", "..."}, ...};
 //   info.inputs["data"] = *DigestsOf("train.jsonl");
 //   info.machine = ThisMachine();
-//   absl::Status status = WriteFileAtomically("out/run.json", ToJson(info));       // at the start, and again at the end
+//   absl::Status status = WriteFileAtomically("out/run.json", ToJson(info));       // at the start, and again at the
+//   end
 //
 //   {"program": "finetune", "version": "0.1.0", "compiler": "...", "cpu": "...", "threads": 2,
 //    "started": "2026-01-31T12:00:00Z", "ended": null, "resumed_from": null, "status": "running",
@@ -42,8 +43,8 @@ MachineInfo ThisMachine();
 // "2026-01-31T12:00:00Z".
 std::string UtcTime(std::time_t time);
 
-// Digests of the one file, or of the files in a directory that a model is read from (.json, .jinja, .safetensors, .zst),
-// by name.
+// Digests of the one file, or of the files in a directory that a model is read from (.json, .jinja, .safetensors,
+// .zst), by name.
 absl::StatusOr<std::map<std::string, FileDigest>> DigestsOf(const std::string& path);
 
 struct RunInfo {

@@ -7,7 +7,8 @@
 //   trainable.safetensors   the parameters, f32, by the names of an adapter file
 //   optimizer.bin           AdamW's moments, little-endian f32: exp_avg of every parameter in the file's order of
 //                           parameters, then exp_avg_sq (AdamW::StateTensors)
-//   progress.json           {"format": 1, "step": ..., "optimizer_steps": ..., "best_eval_loss": ..., "first_eval_loss":
+//   progress.json           {"format": 1, "step": ..., "optimizer_steps": ..., "best_eval_loss": ...,
+//   "first_eval_loss":
 //   ..., "fingerprint": ...}
 //
 // Nothing else needs saving: rows, learning rate and dropout masks are functions of the step. Moments stream page by

@@ -3,6 +3,7 @@
 #include "tensor/kernels/activation.h"
 #include "tensor/kernels/adamw.h"
 #include "tensor/kernels/attention.h"
+#include "tensor/kernels/column_scale.h"
 #include "tensor/kernels/copy.h"
 #include "tensor/kernels/cross_entropy.h"
 #include "tensor/kernels/elementwise.h"
@@ -19,6 +20,7 @@ namespace lorikeet {
 const ActivationKernels kCudaActivation = {};
 const AdamWKernels kCudaAdamW = {};
 const AttentionKernels kCudaAttention = {};
+const ColumnScaleKernels kCudaColumnScale = {};
 const CrossEntropyKernels kCudaCrossEntropy = {};
 const GatherKernels kCudaGather = {};
 const MatMulKernels kCudaMatMul = {};

@@ -205,6 +205,28 @@ void SwiGluGrad(const float* dy, const float* gate, const float* up, float* dgat
   std::memcpy(dup + i, b, bytes);
 }
 
+HWY_INLINE void ScaleGradVector(const float* dy, const float* x, const float* g, float* dx, float* dot) {
+  const D d;
+  const V v = hn::LoadU(d, dy);
+  hn::StoreU(hn::MulAdd(v, hn::LoadU(d, x), hn::LoadU(d, dot)), d, dot);
+  hn::StoreU(hn::Mul(v, hn::LoadU(d, g)), d, dx);
+}
+
+void ScaleGrad(const float* dy, const float* x, const float* g, float* dx, float* dot, int64_t n) {
+  int64_t i = 0;
+  for (; i + kWidth <= n; i += kWidth) ScaleGradVector(dy + i, x + i, g + i, dx + i, dot + i);
+  if (i == n) return;
+  HWY_ALIGN float a[kWidth] = {}, b[kWidth] = {}, c[kWidth] = {}, e[kWidth] = {};
+  const size_t bytes = static_cast<size_t>(n - i) * sizeof(float);
+  std::memcpy(a, dy + i, bytes);
+  std::memcpy(b, x + i, bytes);
+  std::memcpy(c, g + i, bytes);
+  std::memcpy(e, dot + i, bytes);
+  ScaleGradVector(a, b, c, a, e);
+  std::memcpy(dx + i, a, bytes);
+  std::memcpy(dot + i, e, bytes);
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace lorikeet::internal
 HWY_AFTER_NAMESPACE();
@@ -218,6 +240,7 @@ HWY_EXPORT(Max);
 HWY_EXPORT(ExpSum);
 HWY_EXPORT(SwiGlu);
 HWY_EXPORT(SwiGluGrad);
+HWY_EXPORT(ScaleGrad);
 
 void VecUnary(UnaryOp op, const float* x, float* y, int64_t n) { HWY_DYNAMIC_DISPATCH(Unary)(op, x, y, n); }
 void VecBinary(BinaryOp op, const float* a, const float* b, float* y, int64_t n) {
@@ -232,6 +255,9 @@ void VecSwiGlu(const float* gate, const float* up, float* y, int64_t n) {
 }
 void VecSwiGluGrad(const float* dy, const float* gate, const float* up, float* dgate, float* dup, int64_t n) {
   HWY_DYNAMIC_DISPATCH(SwiGluGrad)(dy, gate, up, dgate, dup, n);
+}
+void VecScaleGrad(const float* dy, const float* x, const float* g, float* dx, float* dot, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(ScaleGrad)(dy, x, g, dx, dot, n);
 }
 
 }  // namespace lorikeet::internal

@@ -27,6 +27,9 @@ float VecExpSum(const float* x, float shift, float* y, int64_t n);
 void VecSwiGlu(const float* gate, const float* up, float* y, int64_t n);
 void VecSwiGluGrad(const float* dy, const float* gate, const float* up, float* dgate, float* dup, int64_t n);
 
+// dx = dy * g and dot += dy * x. dx may be dy.
+void VecScaleGrad(const float* dy, const float* x, const float* g, float* dx, float* dot, int64_t n);
+
 }  // namespace lorikeet::internal
 
 #endif  // LORIKEET_TENSOR_KERNELS_VEC_F32_H_

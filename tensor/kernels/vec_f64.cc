@@ -95,4 +95,11 @@ void VecSwiGluGrad(const double* dy, const double* gate, const double* up, doubl
   }
 }
 
+void VecScaleGrad(const double* dy, const double* x, const double* g, double* dx, double* dot, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    dot[i] += dy[i] * x[i];
+    dx[i] = dy[i] * g[i];
+  }
+}
+
 }  // namespace lorikeet::internal

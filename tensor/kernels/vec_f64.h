@@ -21,6 +21,7 @@ double VecExpSum(const double* x, double shift, double* y, int64_t n);
 
 void VecSwiGlu(const double* gate, const double* up, double* y, int64_t n);
 void VecSwiGluGrad(const double* dy, const double* gate, const double* up, double* dgate, double* dup, int64_t n);
+void VecScaleGrad(const double* dy, const double* x, const double* g, double* dx, double* dot, int64_t n);
 
 }  // namespace lorikeet::internal
 
