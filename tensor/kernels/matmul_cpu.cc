@@ -1,12 +1,12 @@
 // Blocking, packing and tasks of the matrix products. A task is a chunk of rows of y by one panel of 64 columns; it
 // packs its panel (or finds it packed), then runs strips over it, block of k by block of k.
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
-#include "tensor/kernels/dispatch.h"
 #include "tensor/kernels/matmul.h"
+#include "tensor/kernels/matmul_finish.h"
 #include "tensor/kernels/matmul_operand.h"
+#include "tensor/kernels/matmul_thin.h"
 #include "tensor/kernels/matmul_tile.h"
 #include "tensor/kernels/parallel.h"
 #include "tensor/kernels/scratch.h"
@@ -14,6 +14,7 @@
 namespace lorikeet {
 namespace {
 
+using internal::FinishRows;
 using internal::Format;
 using internal::Operand;
 using internal::PackPanel;
@@ -30,26 +31,6 @@ Format FormatFor(DType a, DType b, int64_t k) {
 }
 
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-// y = alpha * sums + beta * y for the dtypes and strides that strips do not write themselves.
-template <typename Sum>
-void FinishRows(const Sum* sums, int64_t width, View y, int64_t row0, int64_t rows, int64_t column0, int64_t columns,
-                float alpha, float beta) {
-  DispatchFloat(y.dtype, [&]<typename T>() {
-    for (int64_t i = 0; i < rows; ++i) {
-      T* out = y.ptr<T>() + (row0 + i) * y.strides[0] + column0 * y.strides[1];
-      for (int64_t j = 0; j < columns; ++j, out += y.strides[1]) {
-        Sum v = alpha * sums[i * width + j];
-        if (beta != 0) v = std::fma(static_cast<Sum>(beta), static_cast<Sum>(*out), v);
-        if constexpr (sizeof(T) == 2) {
-          *out = T(static_cast<float>(v));
-        } else {
-          *out = static_cast<T>(v);
-        }
-      }
-    }
-  });
-}
 
 class Product {
  public:
@@ -342,6 +323,7 @@ void Multiply(Operand a, Operand b, View y, float alpha, float beta) {
   }
   if (y.dims[1] == 1) y.strides[1] = 1;
   if (RowsProduct::Fits(a, b)) return RowsProduct(a, b, y, alpha, beta).Run();
+  if (internal::IsThin(a, b)) return internal::ThinProduct(a, b, y, alpha, beta);
   Product(a, b, y, alpha, beta).Run();
 }
 

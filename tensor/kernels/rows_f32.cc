@@ -1,9 +1,11 @@
 #include "tensor/kernels/rows_f32.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 
 #include "tensor/dtype.h"
+#include "tensor/kernels/rows_bf16_avx512.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "tensor/kernels/rows_f32.cc"
@@ -78,7 +80,16 @@ HWY_EXPORT(NarrowBF16Impl);
 HWY_EXPORT(AllFiniteImpl);
 
 void WidenBF16(const bf16* x, int64_t n, float* out) { HWY_DYNAMIC_DISPATCH(WidenBF16Impl)(x, n, out); }
-void NarrowBF16(const float* x, int64_t n, bf16* out) { HWY_DYNAMIC_DISPATCH(NarrowBF16Impl)(x, n, out); }
+void NarrowBF16(const float* x, int64_t n, bf16* out) {
+  static const bool has_instruction = __builtin_cpu_supports("avx512bf16");
+  for (int64_t done = 0; done < n;) {
+    if (has_instruction) done += NarrowBF16Avx512(x + done, n - done, &out[done].bits);
+    // What it left: a tail, or 64 with a denormal among them.
+    const int64_t rest = std::min<int64_t>(n - done, has_instruction ? 64 : n);
+    HWY_DYNAMIC_DISPATCH(NarrowBF16Impl)(x + done, rest, out + done);
+    done += rest;
+  }
+}
 bool AllFinite(const float* x, int64_t n) { return HWY_DYNAMIC_DISPATCH(AllFiniteImpl)(x, n); }
 
 }  // namespace lorikeet::internal

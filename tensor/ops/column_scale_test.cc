@@ -62,8 +62,7 @@ TEST(ColumnScaleTest, NothingIsFineAndSoIsAnyNumberOfThreads) {
 TEST(ColumnScaleDeathTest, MisuseIsNamed) {
   const Tensor x = Tensor::Zeros({2, 3}, DType::kBF16);
   const Tensor g = Tensor::Zeros({3}, DType::kF32);
-  EXPECT_DEATH(ColumnScale(x, g.Cast(DType::kBF16), DType::kBF16),
-               "ColumnScale: x is bf16\\[2,3\\], g is bf16\\[3\\]");
+  EXPECT_DEATH(ColumnScale(x, g.Cast(DType::kBF16), DType::kBF16), "ColumnScale: x is bf16\\[2,3\\], g is bf16\\[3\\]");
   EXPECT_DEATH(ColumnScaleGrad(x, x, g.Slice(0, 0, 2)), "expected \\[n,d\\] and f32\\[d\\]");
   EXPECT_DEATH(ColumnScale(x, g, DType::kF64), "y is to be f64");
 }

@@ -218,6 +218,20 @@ TEST(MatMulTest, BitsDoNotDependOnTheRowsAround) {
   }
 }
 
+TEST(MatMulTest, ThinProductsHaveTheBitsOfWideOnes) {
+  for (int64_t k : {64, 301, 1000}) {
+    for (int64_t n : {33, 96, 200}) {
+      const Tensor du = RandomTensor({k, 40}, DType::kBF16, 1), x = RandomTensor({k, n}, DType::kBF16, 2);
+      const Tensor all = MatMul(du, x, true, false);  // 40 rows: too many to be thin
+      for (int64_t rows : {1, 4, 16, 27, 32}) {
+        const Tensor some = du.Slice(1, 3, 3 + rows), want = all.Slice(0, 3, 3 + rows);
+        EXPECT_TRUE(SameBits(MatMul(some, x, true, false), want)) << k << " " << n << " " << rows;
+        EXPECT_TRUE(SameBits(MatMul(x, some, true, false), want.Transpose(0, 1))) << k << " " << n << " " << rows;
+      }
+    }
+  }
+}
+
 // A weight "packed" as f64, to be multiplied in any dtype.
 struct F64Weight {
   std::vector<double> values;
