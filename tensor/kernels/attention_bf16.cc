@@ -9,6 +9,7 @@
 #include "tensor/kernels/attention_tile.h"
 #include "tensor/kernels/matmul_pack.h"
 #include "tensor/kernels/matmul_tile.h"
+#include "tensor/kernels/rows_f32.h"
 #include "tensor/view.h"
 
 namespace lorikeet::internal {
@@ -71,21 +72,25 @@ void AddProduct(const uint32_t* weights, const uint32_t* pairs, int64_t from, in
              .beta = 1});
 }
 
-// One lane at a time, over a tile whose rows that the lane does not see are zero: 0 * NaN must not reach it.
+// The pairs of a tile of n rows of which only some are seen; the others are zero, for 0 * NaN must not reach a sum.
+void PackSeen(const float* tile, Run seen, int64_t n, int64_t width, int64_t column, uint32_t* pairs) {
+  const int64_t columns = std::min(kColumns, width - column);
+  alignas(64) uint16_t rows[kTileRows * kColumns] = {};
+  for (int64_t t = seen.begin; t < seen.end; ++t) {
+    std::copy_n(RowsOf(tile) + t * width + column, columns, rows + t * columns);
+  }
+  PackRowPairs(rows, n, columns, 0, pairs);
+}
+
 void AccumulateNotFinite(const Window& w, const uint32_t* weights, const float* tile, int64_t width, int64_t column,
                          float* out) {
-  const int64_t columns = std::min(kColumns, width - column);
-  alignas(64) uint16_t seen[kTileRows * kColumns];
   alignas(64) uint32_t pairs[kPairRows * kColumns];
   for (int64_t r = 0; r < w.lanes; ++r) {
     const Run run = w.runs[r];
     if (run.begin == run.end) continue;
-    std::fill_n(seen, kTileRows * kColumns, uint16_t{0});
-    for (int64_t t = run.begin; t < run.end; ++t) {
-      std::copy_n(RowsOf(tile) + t * width + column, columns, seen + t * columns);
-    }
-    PackRowPairs(seen, w.rows, columns, 0, pairs);
-    AddProduct(weights + r, pairs, run.begin, run.end, 1, columns, width, out + r * width + column);
+    PackSeen(tile, run, w.rows, width, column, pairs);
+    AddProduct(weights + r, pairs, run.begin, run.end, 1, std::min(kColumns, width - column), width,
+               out + r * width + column);
   }
 }
 
@@ -142,6 +147,43 @@ void BF16Products::Accumulate(const Window& w, const float* weights, const float
       if (to <= from) continue;
       AddProduct(pairs + r, PairsOf(tile, width, c), from, to, lanes, std::min(kColumns, width - c), width,
                  out + r * width + c);
+    }
+  }
+}
+
+void BF16Products::AccumulateTransposed(const Window& w, const float* weights, const float* tile, bool finite,
+                                        int64_t width, float* out) {
+  alignas(64) bf16 narrow[kTileRows * kLanes];
+  NarrowBF16(weights, w.rows * kLanes, narrow);
+  if (w.lanes % 2 == 1) {  // the other half of the last pair
+    for (int64_t t = 0; t < w.rows; ++t) narrow[t * kLanes + w.lanes] = bf16();
+  }
+  const int64_t strip = !finite ? 1 : w.full ? w.rows : kStrip;
+  alignas(64) uint32_t own[kPairRows * kColumns];
+  for (int64_t c = 0; c < width; c += kColumns) {
+    const int64_t columns = std::min(kColumns, width - c);
+    Run seen = {0, 0};
+    for (int64_t t = 0; t < w.rows; t += strip) {
+      const int64_t rows = std::min(strip, w.rows - t);
+      seen = w.LanesOf(t, t + rows, seen);
+      if (seen.end <= seen.begin) continue;
+      const uint32_t* pairs = PairsOf(tile, width, c);
+      if (!finite) {
+        PackSeen(tile, seen, w.lanes, width, c, own);
+        pairs = own;
+      }
+      const int64_t first = seen.begin / 2;
+      StripBF16({.a = reinterpret_cast<const char*>(narrow + t * kLanes + 2 * first),
+                 .a_row = kLanes * static_cast<int64_t>(sizeof(bf16)),
+                 .a_step = sizeof(uint32_t),
+                 .rows = rows,
+                 .panel = pairs + first * columns,
+                 .width = columns,
+                 .columns = columns,
+                 .steps = (seen.end + 1) / 2 - first,
+                 .y = out + t * width + c,
+                 .y_row = width,
+                 .beta = 1});
     }
   }
 }

@@ -22,6 +22,8 @@ struct BF16Products {
                            float factor, float* s);
   static void Accumulate(const Window& w, const float* weights, const float* tile, bool finite, int64_t width,
                          const float* rescale, float* out);
+  static void AccumulateTransposed(const Window& w, const float* weights, const float* tile, bool finite, int64_t width,
+                                   float* out);
 };
 
 }  // namespace lorikeet::internal

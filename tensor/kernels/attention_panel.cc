@@ -65,16 +65,16 @@ void ScoreProduct(const Window& w, const float* tile, int64_t d, int64_t width, 
                 .add = false};
   if (w.full) return Product(p);
   // Only the lanes that see any row of a strip.
-  for (int64_t t = 0, from = 0, to = 0; t < w.rows; t += kProductRows) {
+  Run seen = {0, 0};
+  for (int64_t t = 0; t < w.rows; t += kProductRows) {
     p.rows = std::min(kProductRows, w.rows - t);
-    while (from < w.lanes && w.runs[from].end <= t) ++from;
-    while (to < w.lanes && w.runs[to].begin < t + p.rows) ++to;
-    const int64_t column = from / kLaneStep * kLaneStep;
-    if (to <= from) continue;
+    seen = w.LanesOf(t, t + p.rows, seen);
+    const int64_t column = seen.begin / kLaneStep * kLaneStep;
+    if (seen.end <= seen.begin) continue;
     p.a = tile + t * width;
     p.b = panel + column;
     p.c = s + t * kLanes + column;
-    p.columns = RoundUp(to - column, kLaneStep);
+    p.columns = RoundUp(seen.end - column, kLaneStep);
     Product(p);
   }
 }
@@ -98,6 +98,27 @@ void Accumulate(const Window& w, const float* weights, const float* tile, bool f
              .steps = to - from,
              .add = true,
              .row_scale = rescale == nullptr ? nullptr : rescale + r});
+  }
+}
+
+void AccumulateTransposed(const Window& w, const float* weights, const float* tile, bool finite, int64_t width,
+                          float* out) {
+  const int64_t strip = !finite ? 1 : w.full ? w.rows : kProductRows;
+  Run seen = {0, 0};
+  for (int64_t t = 0; t < w.rows; t += strip) {
+    const int64_t rows = std::min(strip, w.rows - t);
+    seen = w.LanesOf(t, t + rows, seen);
+    if (seen.end <= seen.begin) continue;
+    Product({.a = weights + t * kLanes + seen.begin,
+             .a_row = kLanes,
+             .a_step = 1,
+             .b = tile + seen.begin * width,
+             .b_row = width,
+             .c = out + t * width,
+             .c_row = width,
+             .rows = rows,
+             .columns = width,
+             .steps = seen.end - seen.begin});
   }
 }
 

@@ -52,6 +52,13 @@ struct Window {
 
   // Lane r sees seen[r], tile rows [begin, begin + n).
   void Set(const Run* seen, int64_t lane_count, int64_t begin, int64_t n);
+  // The lanes that see any of the tile rows [from, to). `lanes_before` is what was found for earlier rows, or {0, 0}.
+  Run LanesOf(int64_t from, int64_t to, Run lanes_before) const {
+    Run r = lanes_before;
+    while (r.begin < lanes && runs[r.begin].end <= from) ++r.begin;
+    while (r.end < lanes && runs[r.end].begin < to) ++r.end;
+    return r;
+  }
   TileArgs Tile(float* s, float cap) const {
     return {.s = s, .rows = rows, .lanes = lanes, .first = first, .last = last, .full = full, .cap = cap};
   }
@@ -64,6 +71,11 @@ void ScoreProduct(const Window& w, const float* tile, int64_t d, int64_t width, 
 // is not finite, lanes are taken one by one: 0 * NaN must not reach a lane that does not see it.
 void Accumulate(const Window& w, const float* weights, const float* tile, bool finite, int64_t width,
                 const float* rescale, float* out);
+
+// The other way round: out[t] += sum of weights[t][r] * tile[r] over the lanes r that see tile row t, where `tile`
+// holds the lanes' own rows, [lanes][width].
+void AccumulateTransposed(const Window& w, const float* weights, const float* tile, bool finite, int64_t width,
+                          float* out);
 
 }  // namespace lorikeet::internal
 

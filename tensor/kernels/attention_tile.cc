@@ -198,13 +198,10 @@ void SoftmaxTileImpl(const TileArgs& t, float* max, float* sum, float* rescale) 
 }
 
 template <bool kFull, bool kCap>
-HWY_ATTR void GradLanes(const TileArgs& t, int64_t lane, const float* lse, const float* delta, bool per_row,
-                        float* dp) {
+HWY_ATTR void GradLanes(const TileArgs& t, int64_t lane, const float* lse, const float* delta, float* dp) {
   const D d;
   const V cap = hn::Set(d, t.cap), one = hn::Set(d, 1.0f);
   const V first = hn::LoadU(d, t.first + lane), last = hn::LoadU(d, t.last + lane);
-  V log_sum = per_row ? hn::Zero(d) : hn::LoadU(d, lse + lane);
-  V mean = per_row ? hn::Zero(d) : hn::LoadU(d, delta + lane);
   const Rows rows = kFull ? Rows{0, t.rows} : RowsSeen(t, lane);
   if (!kFull) {
     ZeroOutside(t, rows, lane, t.s);
@@ -212,10 +209,7 @@ HWY_ATTR void GradLanes(const TileArgs& t, int64_t lane, const float* lse, const
   }
   for (int64_t row = rows.begin; row < rows.end; ++row) {
     float *s_at = t.s + row * kLanes + lane, *dp_at = dp + row * kLanes + lane;
-    if (per_row) {
-      log_sum = hn::Set(d, lse[row]);
-      mean = hn::Set(d, delta[row]);
-    }
+    const V log_sum = hn::Set(d, lse[row]), mean = hn::Set(d, delta[row]);
     V s = hn::LoadU(d, s_at), slope = one;
     if (kCap) {
       const V y = Tanh(d, s);
@@ -235,14 +229,14 @@ HWY_ATTR void GradLanes(const TileArgs& t, int64_t lane, const float* lse, const
   }
 }
 
-void GradTileImpl(const TileArgs& t, const float* lse, const float* delta, bool per_row, float* dp) {
+void GradTileImpl(const TileArgs& t, const float* lse, const float* delta, float* dp) {
   for (int64_t lane = 0; lane < t.lanes; lane += kWidth) {
     if (t.cap != 0) {
-      GradLanes<false, true>(t, lane, lse, delta, per_row, dp);
+      GradLanes<false, true>(t, lane, lse, delta, dp);
     } else if (t.full) {
-      GradLanes<true, false>(t, lane, lse, delta, per_row, dp);
+      GradLanes<true, false>(t, lane, lse, delta, dp);
     } else {
-      GradLanes<false, false>(t, lane, lse, delta, per_row, dp);
+      GradLanes<false, false>(t, lane, lse, delta, dp);
     }
   }
 }
@@ -266,8 +260,8 @@ void Transpose(const float* tile, int64_t width, int64_t d, float factor, float*
 void SoftmaxTile(const TileArgs& t, float* max, float* sum, float* rescale) {
   HWY_DYNAMIC_DISPATCH(SoftmaxTileImpl)(t, max, sum, rescale);
 }
-void GradTile(const TileArgs& t, const float* lse, const float* delta, bool per_row, float* dp) {
-  HWY_DYNAMIC_DISPATCH(GradTileImpl)(t, lse, delta, per_row, dp);
+void GradTile(const TileArgs& t, const float* lse, const float* delta, float* dp) {
+  HWY_DYNAMIC_DISPATCH(GradTileImpl)(t, lse, delta, dp);
 }
 
 }  // namespace lorikeet::internal

@@ -2,8 +2,8 @@
 //
 // Both passes look at the scores through one window: a panel of up to kLanes rows, transposed, against a tile of up to
 // kTileRows rows. A score tile is [tile rows][kLanes]: what vectors do to its columns needs no sum across a vector.
-//   forward and dq: the panel's rows are queries (the heads of a group side by side), the tile's are keys;
-//   dk and dv:      the panel's rows are keys, the tile's are queries.
+//   forward:  the panel's rows are queries (the heads of a group side by side), the tile's are keys;
+//   backward: the panel's rows are keys, the tile's are queries.
 // Only for the CPU kernels of this package.
 #ifndef LORIKEET_TENSOR_KERNELS_ATTENTION_TILE_H_
 #define LORIKEET_TENSOR_KERNELS_ATTENTION_TILE_H_
@@ -51,8 +51,8 @@ struct TileArgs {
 void SoftmaxTile(const TileArgs& t, float* max, float* sum, float* rescale);
 
 // Backward: s becomes the weights p = 2^(s - lse), dp (dy.v) becomes ds = p * (dp - delta) * (slope of the soft cap).
-// lse (base 2) and delta are one per lane, or one per tile row if `per_row`.
-void GradTile(const TileArgs& t, const float* lse, const float* delta, bool per_row, float* dp);
+// lse (base 2) and delta are one per tile row.
+void GradTile(const TileArgs& t, const float* lse, const float* delta, float* dp);
 
 }  // namespace lorikeet::internal
 

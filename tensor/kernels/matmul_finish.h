@@ -1,5 +1,5 @@
-// From sums to a product's result, for the dtypes and strides that the inner loops do not write themselves. Only for the
-// CPU kernels of this package.
+// From sums to a product's result, for the dtypes and strides that the inner loops do not write themselves. Only for
+// the CPU kernels of this package.
 #ifndef LORIKEET_TENSOR_KERNELS_MATMUL_FINISH_H_
 #define LORIKEET_TENSOR_KERNELS_MATMUL_FINISH_H_
 

@@ -51,7 +51,8 @@ void Task(const uint32_t* thin, int64_t rows, const Operand& wide, int64_t begin
                      .k = std::min(kBlock, wide.k - k),
                      .columns = std::min(kThinColumns, end - n),
                      .sums = part,
-                     .start = k == 0});
+                     .start = k == 0,
+                     .finish = k + kBlock >= wide.k});
     }
   }
   for (int64_t n = begin; n < end; n += kThinColumns, sums += rows * kThinColumns) {
@@ -80,8 +81,8 @@ void ThinProduct(const Operand& a, const Operand& b, const View& y, float alpha,
   PackPanel(thin, pairs, 0, thin.n, 0, thin.k, packed);
   const int64_t strips = (wide.n + kThinColumns - 1) / kThinColumns;
   ParallelFor(strips, StripsOfTask(strips), [&](int64_t begin, int64_t end) {
-    Task(static_cast<const uint32_t*>(packed), thin.n, wide, begin * kThinColumns,
-         std::min(end * kThinColumns, wide.n), out, alpha, beta);
+    Task(static_cast<const uint32_t*>(packed), thin.n, wide, begin * kThinColumns, std::min(end * kThinColumns, wide.n),
+         out, alpha, beta);
   });
 }
 

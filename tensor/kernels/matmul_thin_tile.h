@@ -17,8 +17,9 @@ struct ThinStrip {
   int64_t wide_row = 0;            // elements from one row to the next
   int64_t k = 0;
   int64_t columns = 0;    // 1..32
-  float* sums = nullptr;  // [rows][32]
+  float* sums = nullptr;  // [rows][32], columns in an order of its own until `finish`
   bool start = false;     // at zero, whatever sums held
+  bool finish = false;    // leave the columns in order
 };
 void ThinStripBF16(const ThinStrip& s);  // AVX512_BF16
 

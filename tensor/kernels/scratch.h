@@ -12,13 +12,14 @@
 namespace lorikeet {
 
 enum ScratchSlot {
-  kScratchPanel,         // matmul: one packed panel, or a block of decoded weights
-  kScratchSums,          // matmul: sums between blocks of k
-  kScratchRows,          // matmul: rows on their way into a panel, converted
-  kScratchDecoded,       // matmul: rows on their way into a panel, decoded
-  kScratchShared,        // matmul: a whole operand's panels, in the thread that started the product
-  kScratchSharedPanels,  // matmul: the other operand's
-  kScratchAttention,     // attention: the tiles and panels of a task
+  kScratchPanel,          // matmul: one packed panel, or a block of decoded weights
+  kScratchSums,           // matmul: sums between blocks of k
+  kScratchRows,           // matmul: rows on their way into a panel, converted
+  kScratchDecoded,        // matmul: rows on their way into a panel, decoded
+  kScratchShared,         // matmul: a whole operand's panels, in the thread that started the product
+  kScratchSharedPanels,   // matmul: the other operand's
+  kScratchAttention,      // attention: the tiles and panels of a task
+  kScratchAttentionSums,  // attention: dq on its way, in the thread that started the pass
   kScratchSlots
 };
 
