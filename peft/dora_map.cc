@@ -32,30 +32,47 @@ DoraMap::DoraMap(std::unique_ptr<LinearMap> base, LoraFactors f, absl::optional<
       << "DoraMap: magnitude is " << Describe(magnitude_.value) << ", A is " << Describe(a_.value);
 }
 
-Tensor DoraMap::Norm() const {
-  const Tensor &a = a_.value, &b = b_.value;
-  const Tensor k = Product(a, a, true, scaling_);  // s*A*A^T  [r, r]
-  Tensor m = Product(b, k, false, scaling_);       // s^2*B*(A*A^T)  [out, r]
+// In bf16 A is taken as the sum of two bf16 matrices, its digits and what they leave: 16 bits of it, and the base is
+// used as it is fastest.
+Tensor DoraMap::FactorThroughBase(DType compute) const {
+  const Tensor& a = a_.value;
   Tensor aw = Tensor::Empty({rank(), out_features()}, a.dtype(), a.device());
-  base_->Forward(a, aw, 0);
-  tensor::AddInPlace(m, aw.Transpose(0, 1), 2.0 * scaling_);  // + 2s*W*A^T
+  if (compute != DType::kBF16 || a.dtype() != DType::kF32) {
+    base_->Forward(a, aw, 0);
+    return aw;
+  }
+  Tensor digits = Tensor::Empty({2 * rank(), in_features()}, compute, a.device());
+  Tensor high = digits.Slice(0, 0, rank()), low = digits.Slice(0, rank(), 2 * rank());
+  tensor::CopyInto(a, high);
+  tensor::CopyInto(tensor::Sub(a, high.Cast(a.dtype())), low);
+  Tensor both = Tensor::Empty({2 * rank(), out_features()}, a.dtype(), a.device());
+  base_->Forward(digits, both, 0);
+  return tensor::Add(both.Slice(0, 0, rank()), both.Slice(0, rank(), 2 * rank()));
+}
+
+Tensor DoraMap::Norm(DType compute) const {
+  const Tensor &a = a_.value, &b = b_.value;
+  const Tensor k = Product(a, a, true, scaling_);                                     // s*A*A^T  [r, r]
+  Tensor m = Product(b, k, false, scaling_);                                          // s^2*B*(A*A^T)  [out, r]
+  tensor::AddInPlace(m, FactorThroughBase(compute).Transpose(0, 1), 2.0 * scaling_);  // + 2s*W*A^T
   const Tensor squared = tensor::Add(squared_norm_, tensor::RowDot(m, b));
   return tensor::Sqrt(tensor::Maximum(squared, 0));  // cancellation may leave it a hair below zero
 }
 
-Tensor DoraMap::CurrentNorm() const {
+Tensor DoraMap::CurrentNorm(DType compute) const {
   const uint64_t version = run_ == nullptr ? 0 : run_->weights_version;
-  if (version == 0) return Norm();
+  if (version == 0) return Norm(compute);
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (kept_version_ != version) {
-    kept_norm_ = Norm();
+  if (kept_version_ != version || kept_compute_ != compute) {
+    kept_norm_ = Norm(compute);
     kept_version_ = version;
+    kept_compute_ = compute;
   }
   return kept_norm_;
 }
 
-DoraMap::Scale DoraMap::CurrentScale() const {
-  const Tensor norm = CurrentNorm();
+DoraMap::Scale DoraMap::CurrentScale(DType compute) const {
+  const Tensor norm = CurrentNorm(compute);
   const Tensor zero = tensor::Equal(norm, Tensor::Zeros({}, norm.dtype(), norm.device()));  // 1 where n is 0
   // With n and m replaced by 1 there, g = m/n is 1 there.
   const Tensor one = tensor::Mul(zero, tensor::AddScalar(tensor::Neg(magnitude_.value), 1));
@@ -75,13 +92,13 @@ Tensor DoraMap::Unscaled(const Tensor& x, const Tensor& a, const Tensor& b, Tens
 void DoraMap::Forward(const Tensor& x, Tensor& y, float beta) const {
   Tensor u;
   Tensor z = Unscaled(x, a_.value.Cast(x.dtype()), b_.value.Cast(x.dtype()), &u);
-  tensor::MulInPlace(z, CurrentScale().gain);
+  tensor::MulInPlace(z, CurrentScale(x.dtype()).gain);
   if (beta != 0) tensor::AddInPlace(z, y, beta);
   tensor::CopyInto(z, y);
 }
 
 void DoraMap::InputGrad(const Tensor& dy, Tensor& dx, float beta) const {
-  const Tensor dz = tensor::ColumnScale(dy, CurrentScale().gain, dy.dtype());
+  const Tensor dz = tensor::ColumnScale(dy, CurrentScale(dy.dtype()).gain, dy.dtype());
   base_->InputGrad(dz, dx, beta);
   const Tensor du = Product(dz, b_.value.Cast(dy.dtype()), false, scaling_);
   tensor::MatMulInto(dx, du, false, a_.value.Cast(dy.dtype()), false, 1, 1);
@@ -91,7 +108,7 @@ Variable DoraMap::Apply(const Variable& x) {
   const Mask mask = CurrentMask();
   if (mask.p > 0) return ApplyWithDropout(x, mask);
   const Variable a = Use(a_, x.dtype()), b = Use(b_, x.dtype()), m = Use(magnitude_);
-  const Scale scale = CurrentScale();
+  const Scale scale = CurrentScale(x.dtype());
   Tensor u;
   const Tensor z = Unscaled(x.value(), a.value(), b.value(), &u);
   const Tensor y = tensor::ColumnScale(z, scale.gain, x.dtype());
@@ -116,7 +133,7 @@ Variable DoraMap::Apply(const Variable& x) {
 // without dropout, while dx = dy*W + mask((g-1)*dy*W + s*g*dy*B*A).
 Variable DoraMap::ApplyWithDropout(const Variable& x, const Mask& mask) {
   const Variable a = Use(a_, x.dtype()), b = Use(b_, x.dtype()), m = Use(magnitude_);
-  const Scale scale = CurrentScale();
+  const Scale scale = CurrentScale(x.dtype());
   Tensor u;
   const Tensor z = Unscaled(mask(x.value()), a.value(), b.value(), &u);
   Tensor y = tensor::Mul(z, tensor::AddScalar(scale.gain, -1));
@@ -140,7 +157,7 @@ Variable DoraMap::ApplyWithDropout(const Variable& x, const Mask& mask) {
 
 Tensor DoraMap::Merged() const {
   Tensor w = BasePlusProduct();
-  tensor::MulInPlace(w, CurrentScale().gain.Reshape({out_features(), 1}));
+  tensor::MulInPlace(w, CurrentScale(a_.value.dtype()).gain.Reshape({out_features(), 1}));
   return w;
 }
 

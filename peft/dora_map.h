@@ -26,6 +26,7 @@
 #include "nn/linear_map.h"
 #include "peft/adapter_map.h"
 #include "peft/adapter_run.h"
+#include "tensor/dtype.h"
 
 namespace lorikeet {
 
@@ -44,16 +45,19 @@ class DoraMap : public AdapterMap {
   void Visit(Visitor& v) override;
 
   const Tensor& magnitude() const { return magnitude_.value; }
-  // n, [out]: the row norms of W + s*B*A, computed anew.
-  Tensor Norm() const;
+  // n, [out]: the row norms of W + s*B*A, computed anew in the factors' dtype.
+  Tensor Norm() const { return Norm(a_.value.dtype()); }
 
  private:
   struct Scale {
     Tensor norm;  // n, 1 where it is zero
     Tensor gain;  // g = m / n, 1 where n is zero
   };
-  Scale CurrentScale() const;
-  Tensor CurrentNorm() const;
+  // `compute` is the dtype in which the base is used.
+  Scale CurrentScale(DType compute) const;
+  Tensor CurrentNorm(DType compute) const;
+  Tensor Norm(DType compute) const;
+  Tensor FactorThroughBase(DType compute) const;  // (W*A^T)^T, [r, out]
   Variable ApplyWithDropout(const Variable& x, const Mask& mask);
   Tensor Unscaled(const Tensor& x, const Tensor& a, const Tensor& b, Tensor* u) const;
 
@@ -63,6 +67,7 @@ class DoraMap : public AdapterMap {
   mutable std::mutex mutex_;           // guards the kept norm
   mutable Tensor kept_norm_;           // of kept_version_
   mutable uint64_t kept_version_ = 0;  // 0: nothing is kept
+  mutable DType kept_compute_ = DType::kF32;
 };
 
 }  // namespace lorikeet

@@ -12,6 +12,7 @@
 #include "gtest/gtest.h"
 #include "nn/dense_map.h"
 #include "peft/adapter_run.h"
+#include "peft/lora_map.h"
 #include "peft/testing.h"
 #include "tensor/ops/copy.h"
 #include "tensor/ops/gradcheck.h"
@@ -154,6 +155,21 @@ TEST(DoraMapTest, TheFactoredNormIsTheDirectOne) {
       EXPECT_FALSE(!(error <= tolerance)) << Name(dtype) << " row " << i << ": " << error;
     }
   }
+}
+
+TEST(DoraMapTest, TheNormOverABf16BaseKeepsTheFactorsDigits) {
+  const Tensor w = RandomTensor({37, 65}, DType::kBF16, 1, -0.1, 0.1), a = RandomTensor({4, 65}, DType::kF32, 2);
+  const Tensor b = RandomTensor({37, 4}, DType::kF32, 3), x = RandomTensor({3, 65}, DType::kBF16, 4);
+  Tensor m = Tensor::Full({37}, 1, DType::kF32);
+  const DoraMap map(Dense(w), {.a = a, .b = b, .scaling = 1.1f}, m, nullptr, 0);
+  // With m = 1 the gain is 1 / n: read it off what the map does to x, in f32.
+  Tensor y = Tensor::Empty({3, 37}, DType::kF32), wide = Tensor::Empty({3, 37}, DType::kF32);
+  map.Forward(x, y, 0);
+  const std::vector<double> norms = DirectNorms(w, a, b, 1.1f);
+  const LoraMap lora(Dense(w), {.a = a, .b = b, .scaling = 1.1f}, nullptr, 0);
+  lora.Forward(x, wide, 0);
+  const std::vector<double> got = Values(y), z = Values(wide);
+  for (size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i] * norms[i % 37] / z[i], 1, 1e-4) << i;
 }
 
 TEST(DoraMapTest, StartsAsTheBaseToTheBit) {
