@@ -45,14 +45,19 @@ class CollectTrainable : public Visitor {
   }
 };
 
-// Turns one chunk's logits into scale*(softmax - onehot), adding up what happened.
-Tensor LossAndLogitsGrad(Tensor logits, const Tensor& targets, const LinearCrossEntropyOptions& o, LossCounts* counts) {
-  const tensor::CrossEntropyResult r = tensor::CrossEntropyInPlace(logits, targets, o.scale, o.softcap);
+void Count(const tensor::CrossEntropyResult& r, LossCounts* counts) {
   const Tensor losses = r.losses.Cast(DType::kF64);
   for (double loss : losses.data<double>()) counts->loss_sum += loss;
   for (int32_t hit : r.correct.data<int32_t>()) counts->correct += hit;
-  counts->tokens += targets.size();
-  return logits;
+  counts->tokens += losses.size();
+}
+
+// scale*(softmax - onehot) of one chunk, in the compute dtype.
+Tensor LogitsGrad(const Tensor& logits, const Tensor& targets, DType dtype, const LinearCrossEntropyOptions& o,
+                  LossCounts* counts) {
+  Tensor dlogits = Tensor::Empty(logits.shape(), dtype, logits.device());
+  Count(tensor::CrossEntropyInto(logits, targets, o.scale, o.softcap, dlogits), counts);
+  return dlogits;
 }
 
 // The wide dtype that logits and the loss are kept in.
@@ -65,10 +70,13 @@ void FrozenHead(const Tensor& h, LinearMap& head, const Answers& answers, const 
     const int64_t end = std::min(begin + o.chunk, h.dim(0));
     Tensor logits = Tensor::Empty({end - begin, head.out_features()}, LossDType(h.dtype()), h.device());
     head.Forward(h.Slice(0, begin, end), logits, 0);
-    logits = LossAndLogitsGrad(logits, answers.targets.Slice(0, begin, end), o, counts);
-    if (dh == nullptr) continue;
+    const Tensor targets = answers.targets.Slice(0, begin, end);
+    if (dh == nullptr) {
+      Count(tensor::CrossEntropy(logits, targets, o.softcap), counts);
+      continue;
+    }
     Tensor part = dh->Slice(0, begin, end);
-    head.InputGrad(logits.Cast(h.dtype()), part, 0);
+    head.InputGrad(LogitsGrad(logits, targets, h.dtype(), o, counts), part, 0);
   }
 }
 
@@ -81,10 +89,8 @@ void TrainableHead(const Tensor& h, LinearMap& head, const Answers& answers, con
     Tape tape;
     const Variable x = tape.Leaf(h.Slice(0, begin, end), [&](Tensor g) { tensor::CopyInto(g, part); });
     const Variable y = head.Apply(x);
-    Tensor logits = y.value().Cast(LossDType(h.dtype()));
-    if (logits.shares_memory_with(y.value())) logits = logits.Clone();
-    logits = LossAndLogitsGrad(logits, answers.targets.Slice(0, begin, end), o, counts);
-    tape.Backward(y, logits.Cast(h.dtype()));
+    const Tensor logits = y.value().Cast(LossDType(h.dtype()));
+    tape.Backward(y, LogitsGrad(logits, answers.targets.Slice(0, begin, end), h.dtype(), o, counts));
   }
 }
 

@@ -71,55 +71,59 @@ RowLoss<C> Loss(const RowBlocks<C>& row, C cap, int64_t target) {
 }
 
 template <typename C>
-void Grad(RowBlocks<C>& row, C cap, int64_t target, const LogSumExp<C>& lse, C scale) {
+void Grad(const RowBlocks<C>& row, C cap, int64_t target, const LogSumExp<C>& lse, C scale, RowBlocks<C>& drow) {
   const C factor = static_cast<C>(static_cast<double>(scale) / lse.sum);
-  row.Update([&](C* x, int64_t begin, int64_t n) {
+  drow.Map(row, [&](const C* x, C* dx, int64_t begin, int64_t n) {
     alignas(64) C slope[kBlock];
     if (cap != 0) {
       CapTanh(x, cap, slope, n);
       for (int64_t j = 0; j < n; ++j) {
-        x[j] = cap * slope[j];
+        dx[j] = cap * slope[j];
         slope[j] = 1 - slope[j] * slope[j];
       }
+      x = dx;
     }
-    internal::VecExpSum(x, lse.max, x, n);
-    for (int64_t j = 0; j < n; ++j) x[j] *= factor;
-    if (target >= begin && target < begin + n) x[target - begin] -= scale;
+    internal::VecExpSum(x, lse.max, dx, n);
+    for (int64_t j = 0; j < n; ++j) dx[j] *= factor;
+    if (target >= begin && target < begin + n) dx[target - begin] -= scale;
     if (cap != 0) {
-      for (int64_t j = 0; j < n; ++j) x[j] *= slope[j];
+      for (int64_t j = 0; j < n; ++j) dx[j] *= slope[j];
     }
   });
 }
 
-// A row is a task: a vocabulary is long. `scale` null: no gradient.
+// A row is a task: a vocabulary is long. `dlogits` null: no gradient.
 template <typename C>
-void Run(const View& logits, const View& targets, double softcap, const double* scale, const View& losses,
-         const View& correct) {
+void Run(const View& logits, const View& targets, double softcap, double scale, const View& losses, const View& correct,
+         const View* dlogits) {
   const C cap = static_cast<C>(softcap);
   ParallelFor(logits.dims[0], 1, [&](int64_t i, int64_t) {
     const int64_t target = targets.ptr<int32_t>()[i], vocab = logits.dims[1];
     LORIKEET_CHECK(target >= -1 && target < vocab)
         << "CrossEntropy: targets[" << i << "] is " << target << ", the vocabulary has " << vocab << " entries";
-    RowBlocks<C> row(logits, i);
+    const RowBlocks<C> row(logits, i);
     RowLoss<C> r = {.lse = {}, .loss = 0, .correct = false};
     if (target >= 0) r = Loss(row, cap, target);
     losses.ptr<C>()[i] = r.loss;
     correct.ptr<int32_t>()[i] = r.correct;
-    if (scale == nullptr) return;
+    if (dlogits == nullptr) return;
+    RowBlocks<C> drow(*dlogits, i);
     if (target >= 0) {
-      Grad(row, cap, target, r.lse, static_cast<C>(*scale));
+      Grad(row, cap, target, r.lse, static_cast<C>(scale), drow);
     } else {
-      row.Update([](C* x, int64_t, int64_t n) { std::fill(x, x + n, C{0}); });
+      drow.Map(row, [](const C*, C* dx, int64_t, int64_t n) { std::fill(dx, dx + n, C{0}); });
     }
   });
 }
 
 void LossOnly(View logits, View targets, double softcap, View losses, View correct, LaunchContext) {
-  DispatchCompute(logits.dtype, [&]<typename C>() { Run<C>(logits, targets, softcap, nullptr, losses, correct); });
+  DispatchCompute(logits.dtype, [&]<typename C>() { Run<C>(logits, targets, softcap, 0, losses, correct, nullptr); });
 }
 
-void LossAndGrad(View logits, View targets, double softcap, double scale, View losses, View correct, LaunchContext) {
-  DispatchCompute(logits.dtype, [&]<typename C>() { Run<C>(logits, targets, softcap, &scale, losses, correct); });
+void LossAndGrad(View logits, View targets, double softcap, double scale, View losses, View correct, View dlogits,
+                 LaunchContext) {
+  DispatchCompute(logits.dtype,
+                  [&]<typename C>() { Run<C>(logits, targets, softcap, scale, losses, correct, &dlogits); });
 }
 
 }  // namespace

@@ -67,21 +67,36 @@ void TableRow(const View& table, int64_t token, C sign, C* out) {
   }
 }
 
+// All heads of a token, [heads][n], in one run where they lie side by side.
+template <typename C>
+void LoadToken(const View& x, int64_t token, C* out) {
+  const int64_t heads = x.dims[1], n = x.dims[2], offset = token * x.strides[0];
+  if (x.strides[2] == 1 && x.strides[1] == n) return CopyRow(x, offset, heads * n, 1, out);
+  for (int64_t h = 0; h < heads; ++h) CopyRow(x, offset + h * x.strides[1], n, x.strides[2], out + h * n);
+}
+
+template <typename C>
+void StoreToken(const C* in, const View& y, int64_t token) {
+  const int64_t heads = y.dims[1], n = y.dims[2], offset = token * y.strides[0];
+  if (y.strides[2] == 1 && y.strides[1] == n) return StoreRow(in, y, offset, heads * n, 1);
+  for (int64_t h = 0; h < heads; ++h) StoreRow(in + h * n, y, offset + h * y.strides[1], n, y.strides[2]);
+}
+
 template <typename C>
 void Rotate(const View& x, const View& cos, const View& sin, bool interleaved, bool inverse, const View& y) {
   const int64_t heads = x.dims[1], n = x.dims[2], half = n / 2;
   ParallelFor(x.dims[0], TokenGrain(heads * n), [&](int64_t begin, int64_t end) {
-    std::vector<C> buffer(static_cast<size_t>(3 * n));
+    std::vector<C> buffer(static_cast<size_t>((2 * heads + 1) * n));
     C* c = buffer.data();
-    C *s = c + half, *in = s + half, *out = in + n;
+    C *s = c + half, *in = c + n, *out = in + heads * n;
     for (int64_t t = begin; t < end; ++t) {
       TableRow(cos, t, C(1), c);
       TableRow(sin, t, inverse ? C(-1) : C(1), s);
-      for (int64_t h = 0; h < heads; ++h) {
-        CopyRow(x, t * x.strides[0] + h * x.strides[1], n, x.strides[2], in);
-        interleaved ? RotateInterleaved(in, c, s, half, out) : RotateSplitHalf(in, c, s, half, out);
-        StoreRow(out, y, t * y.strides[0] + h * y.strides[1], n, y.strides[2]);
+      LoadToken(x, t, in);
+      for (int64_t h = 0; h < heads * n; h += n) {
+        interleaved ? RotateInterleaved(in + h, c, s, half, out + h) : RotateSplitHalf(in + h, c, s, half, out + h);
       }
+      StoreToken(out, y, t);
     }
   });
 }

@@ -3,7 +3,8 @@
 //
 //   RowBlocks<float> row(logits, i);
 //   row.Read([&](const float* x, int64_t begin, int64_t n) { ... });     // elements [begin, begin + n) of the row
-//   row.Update([&](float* x, int64_t begin, int64_t n) { ... });         // and written back, rounded
+//   out.Map(row, [&](const float* x, float* y, int64_t begin, int64_t n) { ... });    // y written, rounded; out may be
+//                                                                                     // row, and y is x then
 #ifndef LORIKEET_TENSOR_KERNELS_ROW_BLOCKS_H_
 #define LORIKEET_TENSOR_KERNELS_ROW_BLOCKS_H_
 
@@ -43,13 +44,14 @@ class RowBlocks {
   }
 
   template <typename F>
-  void Update(F&& f) {
-    alignas(64) C buffer[kBlock];
+  void Map(const RowBlocks& from, F&& f) {
+    alignas(64) C buffer[kBlock], result[kBlock];
     for (int64_t begin = 0; begin < size(); begin += kBlock) {
       const int64_t n = std::min(kBlock, size() - begin);
-      C* x = Load(begin, n, buffer);
-      f(x, begin, n);
-      if (x == buffer) StoreBlock(x, row_, begin, n);
+      const C* x = from.Load(begin, n, buffer);
+      C* y = InPlace<C>(row_, begin, n);
+      f(x, y != nullptr ? y : result, begin, n);
+      if (y == nullptr) StoreBlock(result, row_, begin, n);
     }
   }
 

@@ -33,11 +33,17 @@ CrossEntropyResult CrossEntropy(const Tensor& logits, const Tensor& targets, dou
   return r;
 }
 
-CrossEntropyResult CrossEntropyInPlace(Tensor& logits, const Tensor& targets, double scale, double softcap) {
-  CrossEntropyResult r = MakeResult("CrossEntropyInPlace", logits, targets, softcap);
-  LORIKEET_CHECK(logits.contiguous()) << "CrossEntropyInPlace: logits " << Describe(logits) << " is not contiguous";
-  KernelOrDie(KernelsFor(logits.device()).loss_and_grad, "CrossEntropyInPlace", logits)(
-      logits.view(), targets.Contiguous().view(), softcap, scale, r.losses.view(), r.correct.view(), {});
+CrossEntropyResult CrossEntropyInto(const Tensor& logits, const Tensor& targets, double scale, double softcap,
+                                    Tensor& dlogits) {
+  CrossEntropyResult r = MakeResult("CrossEntropyInto", logits, targets, softcap);
+  CheckFloat("CrossEntropyInto", dlogits);
+  CheckShape("CrossEntropyInto", "dlogits", dlogits, logits.shape());
+  LORIKEET_CHECK(dlogits.contiguous() && (dlogits.dtype() == DType::kF64) == (logits.dtype() == DType::kF64))
+      << "CrossEntropyInto: dlogits is " << Describe(dlogits) << " for logits " << Describe(logits)
+      << ", expected it contiguous, and f64 for f64";
+  const Tensor rows = logits.Contiguous();
+  KernelOrDie(KernelsFor(logits.device()).loss_and_grad, "CrossEntropyInto", logits)(
+      rows.view(), targets.Contiguous().view(), softcap, scale, r.losses.view(), r.correct.view(), dlogits.view(), {});
   return r;
 }
 
