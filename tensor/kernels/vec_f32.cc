@@ -53,6 +53,24 @@ HWY_INLINE V Exp(D d, V x) {
   return hn::IfThenElse(hn::IsNaN(x), x, y);
 }
 
+// For sums and gates: half the work of Exp. e^x within 1 ulp for -87.3 < x < 88.3; below, where it would be denormal or
+// less, it goes to 0, and above it stays finite. NaN stays NaN. x = n*ln(2) + r, |r| <= ln(2)/2, n an integer; e^r =
+// 1 + r + r^2*p(r), p fitted to the least relative error; ln(2) in two parts, so that n times the first is exact.
+HWY_INLINE V BoundedExp(D d, V x) {
+  const hn::Rebind<int32_t, D> di;
+  const V c = hn::Max(hn::Min(x, hn::Set(d, 88.37f)), hn::Set(d, -88.0f));
+  const V n = hn::Round(hn::Mul(c, hn::Set(d, 1.44269504f)));
+  V r = hn::NegMulAdd(n, hn::Set(d, 0.693359375f), c);
+  r = hn::MulAdd(n, hn::Set(d, 2.12194440e-4f), r);
+  V p = hn::MulAdd(r, hn::Set(d, 0.001381459878757596f), hn::Set(d, 0.008368716575205326f));
+  p = hn::MulAdd(p, r, hn::Set(d, 0.04166838899254799f));
+  p = hn::MulAdd(p, r, hn::Set(d, 0.1666652113199234f));
+  p = hn::MulAdd(p, r, hn::Set(d, 0.4999999403953552f));
+  p = hn::Add(hn::MulAdd(p, hn::Mul(r, r), r), hn::Set(d, 1.0f));
+  const auto power = hn::ShiftLeft<23>(hn::Add(hn::ConvertTo(di, n), hn::Set(di, 127)));
+  return hn::IfThenElse(hn::IsNaN(x), x, hn::Mul(p, hn::BitCast(d, power)));
+}
+
 // hn::Log is defined for positive finite numbers.
 HWY_INLINE V Log(D d, V x) {
   const V inf = hn::Set(d, std::numeric_limits<float>::infinity());
@@ -68,6 +86,7 @@ HWY_INLINE V Minimum(V a, V b) { return hn::IfThenElse(hn::IsNaN(a), a, hn::Min(
 
 HWY_INLINE V One(D d) { return hn::Set(d, 1.0f); }
 HWY_INLINE V OnePlusExpOfMinus(D d, V x) { return hn::Add(One(d), Exp(d, hn::Neg(x))); }
+HWY_INLINE V BoundedSigmoid(D d, V x) { return hn::Div(One(d), hn::Add(One(d), BoundedExp(d, hn::Neg(x)))); }
 
 HWY_INLINE V Sign(D d, V x) {
   const V signed_one = hn::CopySign(One(d), x);
@@ -156,14 +175,14 @@ float ExpSum(const float* x, float shift, float* y, int64_t n) {
   int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) {
     for (int64_t k = 0; k < kVectors; ++k) {
-      const V e = Exp(d, hn::Sub(hn::LoadU(d, x + i + k * kWidth), s));
+      const V e = BoundedExp(d, hn::Sub(hn::LoadU(d, x + i + k * kWidth), s));
       if (y != nullptr) hn::StoreU(e, d, y + i + k * kWidth);
       sum[k] = hn::Add(sum[k], e);
     }
   }
   HWY_ALIGN float lanes[kLanes], tail[kLanes];
   for (int64_t k = 0; k < kVectors; ++k) hn::Store(sum[k], d, lanes + k * kWidth);
-  Map1(x + i, tail, n - i, [s](D t, V v) HWY_ATTR { return Exp(t, hn::Sub(v, s)); });
+  Map1(x + i, tail, n - i, [s](D t, V v) HWY_ATTR { return BoundedExp(t, hn::Sub(v, s)); });
   for (int64_t k = 0; k < n - i; ++k) lanes[k] += tail[k];
   if (y != nullptr) std::memcpy(y + i, tail, static_cast<size_t>(n - i) * sizeof(float));
   float total = 0;
@@ -172,12 +191,12 @@ float ExpSum(const float* x, float shift, float* y, int64_t n) {
 }
 
 void SwiGlu(const float* gate, const float* up, float* y, int64_t n) {
-  Map2(gate, up, y, n, [](D d, V g, V u) HWY_ATTR { return hn::Mul(hn::Div(g, OnePlusExpOfMinus(d, g)), u); });
+  Map2(gate, up, y, n, [](D d, V g, V u) HWY_ATTR { return hn::Mul(hn::Mul(g, BoundedSigmoid(d, g)), u); });
 }
 
 // d silu(g)/dg = s + silu(g) * (1 - s),  s = sigmoid(g).
 HWY_INLINE void SwiGluGradVector(D d, V dy, V g, V u, V& dgate, V& dup) {
-  const V s = hn::Div(One(d), OnePlusExpOfMinus(d, g));
+  const V s = BoundedSigmoid(d, g);
   const V silu = hn::Mul(g, s);
   dgate = hn::Mul(hn::Mul(dy, u), hn::MulAdd(silu, hn::Sub(One(d), s), s));
   dup = hn::Mul(dy, silu);

@@ -21,6 +21,7 @@ void VecBinary(BinaryOp op, const float* a, const float* b, float* y, int64_t n)
 // The largest element, NaN if there is one; -infinity for n = 0.
 float VecMax(const float* x, int64_t n);
 // y = exp(x - shift), summed. y may be x, or null if only the sum is wanted. Meant for blocks: the sum is kept in f32.
+// Below -87 the exponential is 0.
 float VecExpSum(const float* x, float shift, float* y, int64_t n);
 
 // y = silu(gate) * up, and its gradients. Outputs may be inputs.

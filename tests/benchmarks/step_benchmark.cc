@@ -15,6 +15,7 @@
 #include <sys/time.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <fstream>
@@ -29,6 +30,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "apps/text/batches.h"
 #include "apps/text/dataset.h"
@@ -62,6 +64,7 @@ ABSL_FLAG(std::string, tokens, "4x256", "sequences x tokens of each");
 ABSL_FLAG(int, steps, 3, "timed steps");
 ABSL_FLAG(int, threads, 2, "threads of parallel loops");
 ABSL_FLAG(int64_t, rank, 16, "of the adapters");
+ABSL_FLAG(bool, json, false, "one JSON object for each method, for a program to read");
 
 namespace lorikeet {
 namespace {
@@ -98,6 +101,10 @@ double StatusMegabytes(const std::string& key) {
     if (word == key && status >> kilobytes) return kilobytes * 1024e-6;
   }
   return 0;
+}
+
+double SecondsSince(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
 void ResetPeakMemory() { std::ofstream("/proc/self/clear_refs") << "5"; }
@@ -148,7 +155,42 @@ double UsefulFlops(const ModelConfig& c, const Setup& s, int64_t rows_with_loss)
          4.0 * static_cast<double>(c.vocab_size * h * rows_with_loss);
 }
 
+struct Measured {
+  double peak = 0, flops = 0;        // FLOP/s of the processor; useful FLOP of a step
+  double start_seconds = 0;          // from nothing to the end of the first step
+  double cpu_seconds = 1e30;         // of the cheapest step
+  std::vector<double> seconds = {};  // of each step but the first
+  int64_t faults = 0;
+
+  double best() const { return *std::min_element(seconds.begin(), seconds.end()); }
+};
+
+double TokensPerSecond(const Setup& s, const Measured& m) {
+  return static_cast<double>(s.sequences * s.length) / m.best();
+}
+
+void PrintLine(const Setup& s, const Measured& m) {
+  std::printf(
+      "%-8s %dx%d rank %d, %d threads: %.3f s, %.0f tokens/s, %.0f GFLOP/s, peak%% %.1f of %.0f, cpu%% %.1f, "
+      "faults %d, memory %.0f MB, most %.0f MB, first step after %.2f s\n",
+      s.method.c_str(), static_cast<int>(s.sequences), static_cast<int>(s.length), static_cast<int>(s.rank), s.threads,
+      m.best(), TokensPerSecond(s, m), m.flops / m.best() * 1e-9, 100 * m.flops / m.best() / m.peak, m.peak * 1e-9,
+      100 * m.flops / m.cpu_seconds / (m.peak / s.threads), static_cast<int>(m.faults), StatusMegabytes("VmRSS:"),
+      StatusMegabytes("VmHWM:"), m.start_seconds);
+}
+
+void PrintJson(const Setup& s, const Measured& m) {
+  std::printf(
+      "{\"method\": \"%s\", \"tokens\": \"%dx%d\", \"rank\": %d, \"threads\": %d, \"seconds\": [%s], "
+      "\"tokens_per_second\": %.1f, \"peak_fraction\": %.4f, \"peak_gflops\": %.1f, \"peak_resident_bytes\": %.0f, "
+      "\"start_seconds\": %.3f}\n",
+      s.method.c_str(), static_cast<int>(s.sequences), static_cast<int>(s.length), static_cast<int>(s.rank), s.threads,
+      absl::StrJoin(m.seconds, ", ").c_str(), TokensPerSecond(s, m), m.flops / m.best() / m.peak, m.peak * 1e-9,
+      1e6 * StatusMegabytes("VmHWM:"), m.start_seconds);
+}
+
 void Run(const Setup& s) {
+  const auto start = std::chrono::steady_clock::now();
   SetNumThreads(s.threads);
   ResetPeakMemory();
   const ModelConfig config = SmolLm2Shape();
@@ -161,29 +203,26 @@ void Run(const Setup& s) {
   const text::SequenceStream stream(&rows, {.max_seq_length = s.length});
   Trainer trainer(*lm, parameters, adamw, schedule, &run, stream, {.batch_size = s.sequences, .key = {}});
 
-  double peak = MeasurePeakFlops(s.dtype(), s.threads), seconds = 1e30, cpu_seconds = 1e30;
+  Measured m{.peak = MeasurePeakFlops(s.dtype(), s.threads)};
   Usage used{};
-  int64_t faults = 0, rows_with_loss = 0;
+  int64_t rows_with_loss = 0;
   for (int step = 0; step <= s.steps; ++step) {
     const Usage before = UsageNow();
     const absl::StatusOr<StepResult> r = trainer.Step(step);
     LORIKEET_CHECK(r.ok()) << r.status();
     used = UsageNow();
     rows_with_loss = r->answer_tokens;
-    if (step == 0) continue;  // it makes the pages that later steps use again
-    seconds = std::min(seconds, r->seconds);
-    cpu_seconds = std::min(cpu_seconds, used.cpu_seconds - before.cpu_seconds);
-    faults = used.faults - before.faults;
-    peak = std::max(peak, MeasurePeakFlops(s.dtype(), s.threads));
+    if (step == 0) {  // it makes the pages that later steps use again
+      m.start_seconds = SecondsSince(start);
+      continue;
+    }
+    m.seconds.push_back(r->seconds);
+    m.cpu_seconds = std::min(m.cpu_seconds, used.cpu_seconds - before.cpu_seconds);
+    m.faults = used.faults - before.faults;
+    m.peak = std::max(m.peak, MeasurePeakFlops(s.dtype(), s.threads));
   }
-  const double flops = UsefulFlops(config, s, rows_with_loss);
-  std::printf(
-      "%-8s %dx%d rank %d, %d threads: %.3f s, %.0f tokens/s, %.0f GFLOP/s, peak%% %.1f of %.0f, cpu%% %.1f, "
-      "faults %d, memory %.0f MB, most %.0f MB\n",
-      s.method.c_str(), static_cast<int>(s.sequences), static_cast<int>(s.length), static_cast<int>(s.rank), s.threads,
-      seconds, static_cast<double>(s.sequences * s.length) / seconds, flops / seconds * 1e-9,
-      100 * flops / seconds / peak, peak * 1e-9, 100 * flops / cpu_seconds / (peak / s.threads),
-      static_cast<int>(faults), StatusMegabytes("VmRSS:"), StatusMegabytes("VmHWM:"));
+  m.flops = UsefulFlops(config, s, rows_with_loss);
+  absl::GetFlag(FLAGS_json) ? PrintJson(s, m) : PrintLine(s, m);
   std::fflush(stdout);
 }
 

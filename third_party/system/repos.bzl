@@ -50,3 +50,11 @@ def system_repositories():
         libs = ["libutf8proc.a"],
         build_file = "//third_party/system:utf8proc.BUILD",
     )
+    # Looked for only when //tests/benchmarks/peers:onednn_matmul is built, so no other build needs it.
+    system_repository(
+        name = "onednn",
+        apt = "libdnnl-dev",
+        headers = ["oneapi"],
+        libs = ["libdnnl.so"],
+        build_file = "//third_party/system:onednn.BUILD",
+    )

@@ -34,3 +34,32 @@ def model(dtype):
         for parameter in lm.parameters():
             parameter.uniform_(-0.035, 0.035) if parameter.dim() > 1 else parameter.fill_(1)
     return lm
+
+
+def quantize(model):
+    """Replaces every linear layer but the head by bitsandbytes' NF4, double-quantized, computing in bf16."""
+    import bitsandbytes as bnb
+
+    for name, module in list(model.named_modules()):
+        if not isinstance(module, torch.nn.Linear) or name == "lm_head":
+            continue
+        quantized = bnb.nn.Linear4bit(module.in_features, module.out_features, bias=False, device="meta",
+                                      compute_dtype=torch.bfloat16, compress_statistics=True, quant_type="nf4")
+        quantized.weight = bnb.nn.Params4bit(module.weight.data, requires_grad=False, compress_statistics=True,
+                                             quant_type="nf4", module=quantized).to("cpu")
+        parent, _, leaf = name.rpartition(".")
+        setattr(model.get_submodule(parent), leaf, quantized)
+    model.is_loaded_in_4bit = True  # by which PEFT chooses its 4-bit layers
+
+
+def stored_bytes(model):
+    """Of weights and adapters; of a 4-bit weight, its codes and its scales."""
+    total = 0
+    for parameter in model.parameters():
+        total += parameter.numel() * parameter.element_size()
+        state = getattr(parameter, "quant_state", None)
+        scales = [] if state is None else [state.absmax, state.code]
+        if state is not None and state.nested:
+            scales += [state.state2.absmax, state.state2.code]
+        total += sum(scale.numel() * scale.element_size() for scale in scales)
+    return total

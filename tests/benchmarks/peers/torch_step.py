@@ -33,7 +33,7 @@ def parse_flags():
     parser.add_argument("--adapters", choices=("autocast", "f32", "bf16"), default="autocast",
                         help="with bf16: f32 adapters computed in bf16; stored and computed in f32; or in bf16")
     parser.add_argument("--compile", choices=("none", "layers", "model"), default="none",
-                        help="torch.compile of nothing, of each decoder layer, or of the model as one graph")
+                        help="torch.compile of nothing, of each decoder layer and the loss, or of the model and the loss")
     flags = parser.parse_args()
     flags.sequences, flags.length = (int(word) for word in flags.tokens.split("x"))
     if flags.dtype == "f32":
@@ -43,29 +43,13 @@ def parse_flags():
     return flags
 
 
-def quantize(model):
-    """Replaces every linear layer but the head by bitsandbytes' NF4, double-quantized, computing in bf16."""
-    import bitsandbytes as bnb
-
-    for name, module in list(model.named_modules()):
-        if not isinstance(module, torch.nn.Linear) or name == "lm_head":
-            continue
-        quantized = bnb.nn.Linear4bit(module.in_features, module.out_features, bias=False, device="meta",
-                                      compute_dtype=torch.bfloat16, compress_statistics=True, quant_type="nf4")
-        quantized.weight = bnb.nn.Params4bit(module.weight.data, requires_grad=False, compress_statistics=True,
-                                             quant_type="nf4", module=quantized).to("cpu")
-        parent, _, leaf = name.rpartition(".")
-        setattr(model.get_submodule(parent), leaf, quantized)
-    model.is_loaded_in_4bit = True  # by which PEFT chooses its 4-bit layers
-
-
 def adapted_model(flags):
     from peft import LoraConfig, get_peft_model
 
     base = smollm2_shape.model(torch.bfloat16 if flags.dtype == "bf16" else torch.float32)
     base.config.use_cache = False
     if flags.method.startswith("q"):
-        quantize(base)
+        smollm2_shape.quantize(base)
     adapter = LoraConfig(r=flags.rank, lora_alpha=2 * flags.rank, lora_dropout=0.0, target_modules="all-linear",
                          use_dora=flags.method.endswith("dora"), task_type="CAUSAL_LM")
     model = get_peft_model(base, adapter, autocast_adapter_dtype=flags.adapters != "bf16")
@@ -78,17 +62,8 @@ def adapted_model(flags):
     return base, model
 
 
-def stored_bytes(model):
-    """Of weights and adapters; of a 4-bit weight, its codes and its scales."""
-    total = 0
-    for parameter in model.parameters():
-        total += parameter.numel() * parameter.element_size()
-        state = getattr(parameter, "quant_state", None)
-        scales = [] if state is None else [state.absmax, state.code]
-        if state is not None and state.nested:
-            scales += [state.state2.absmax, state.state2.code]
-        total += sum(scale.numel() * scale.element_size() for scale in scales)
-    return total
+def cross_entropy(logits, targets):
+    return functional.cross_entropy(logits.flatten(0, 1).float(), targets)
 
 
 class Step:
@@ -103,6 +78,7 @@ class Step:
         # Logits only where there is a loss: a position predicts the token after it.
         self.with_loss = torch.arange(half - 1, flags.length - 1)
         self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.loss = cross_entropy if flags.compile == "none" else torch.compile(cross_entropy, dynamic=False)
         self.optimizer = torch.optim.AdamW(self.parameters, lr=LEARNING_RATE, weight_decay=0.0, fused=True)
 
     def forward(self):
@@ -111,7 +87,7 @@ class Step:
             precision = torch.autocast("cpu", torch.bfloat16)
         with precision:
             logits = self.model(input_ids=self.tokens, logits_to_keep=self.with_loss).logits
-        return functional.cross_entropy(logits.flatten(0, 1).float(), self.targets)
+        return self.loss(logits, self.targets)
 
     def run(self):
         loss = self.forward()
@@ -134,16 +110,17 @@ def main():
         # Else PEFT widens its input to the adapters' f32, and autocast narrows it again: two copies for nothing.
         from peft.helpers import disable_input_dtype_casting
         casting = disable_input_dtype_casting(model)
-    seconds, losses, start_seconds = [], [], None
+    seconds, cpu_seconds, losses, start_seconds = [], [], [], None
     with casting:
         for i in range(flags.warmup + flags.steps):
-            begin = time.perf_counter()
+            begin, cpu_begin = time.perf_counter(), time.process_time()
             losses.append(step.run())
-            elapsed = time.perf_counter() - begin
+            elapsed, cpu = time.perf_counter() - begin, time.process_time() - cpu_begin
             start_seconds = start_seconds or seconds_since_process_start()
-            say(f"step {i}: {elapsed:.3f} s, loss {losses[-1]:.4f}")
+            say(f"step {i}: {elapsed:.3f} s, {cpu:.3f} s of processors, loss {losses[-1]:.4f}")
             if i >= flags.warmup:
                 seconds.append(elapsed)
+                cpu_seconds.append(cpu)
     if not losses[-1] < losses[0]:
         raise SystemExit(f"the loss on the same tokens did not fall: {losses}")
     packages = ["torch", "transformers", "peft"] + (["bitsandbytes"] if flags.method.startswith("q") else [])
@@ -151,10 +128,10 @@ def main():
                  threads=flags.threads,
                  settings={"adapters": flags.adapters, "compile": flags.compile, "rank": flags.rank,
                            "attention": "sdpa", "environment": thread_environment()},
-                 versions=versions(*packages), seconds=seconds,
+                 versions=versions(*packages), seconds=seconds, cpu_seconds=cpu_seconds,
                  tokens_per_second=flags.sequences * flags.length / min(seconds),
                  peak_resident_bytes=peak_resident_bytes(), start_seconds=start_seconds,
-                 weights_bytes=stored_bytes(model), losses=losses)
+                 weights_bytes=smollm2_shape.stored_bytes(model), losses=losses)
 
 
 if __name__ == "__main__":
