@@ -33,7 +33,7 @@ def parse_flags():
     parser.add_argument("--adapters", choices=("autocast", "f32", "bf16"), default="autocast",
                         help="with bf16: f32 adapters computed in bf16; stored and computed in f32; or in bf16")
     parser.add_argument("--compile", choices=("none", "layers", "model"), default="none",
-                        help="torch.compile of nothing, of each decoder layer and the loss, or of the model and the loss")
+                        help="torch.compile of nothing, of each decoder layer and the loss, or of the model and it")
     flags = parser.parse_args()
     flags.sequences, flags.length = (int(word) for word in flags.tokens.split("x"))
     if flags.dtype == "f32":
