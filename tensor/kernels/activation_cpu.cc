@@ -8,18 +8,18 @@
 namespace lorikeet {
 namespace {
 
-using internal::DispatchCompute;
+using internal::DispatchRuns;
 using internal::MapBlocks;
 
 void SwiGlu(View gate, View up, View y, LaunchContext) {
-  DispatchCompute(y.dtype, [&]<typename C>() {
+  DispatchRuns<3>({gate, up, y}, [&]<typename C>() {
     MapBlocks<C, 2, 1>({gate, up}, {y},
                        [](auto in, auto out, int64_t, int64_t n) { internal::VecSwiGlu(in[0], in[1], out[0], n); });
   });
 }
 
 void SwiGluGrad(View dy, View gate, View up, View dgate, View dup, LaunchContext) {
-  DispatchCompute(dy.dtype, [&]<typename C>() {
+  DispatchRuns<5>({dy, gate, up, dgate, dup}, [&]<typename C>() {
     MapBlocks<C, 3, 2>({dy, gate, up}, {dgate, dup}, [](auto in, auto out, int64_t, int64_t n) {
       internal::VecSwiGluGrad(in[0], in[1], in[2], out[0], out[1], n);
     });

@@ -6,8 +6,9 @@
 //   });
 //
 // All views have the same dims and float dtypes. Where a view already is a contiguous run of C, the body works on it in
-// place; else its elements are converted through a buffer in the first-level cache. Outputs are written only, unless
-// the same view is an input too. The split into blocks depends on the dims alone, so bits do not depend on threads.
+// place; else its elements are converted through a buffer in the first-level cache. C may be bf16, for a body that has
+// a form for it (DispatchRuns). Outputs are written only, unless the same view is an input too. The split into blocks
+// depends on the dims alone, so bits do not depend on threads.
 #ifndef LORIKEET_TENSOR_KERNELS_BLOCK_LOOP_H_
 #define LORIKEET_TENSOR_KERNELS_BLOCK_LOOP_H_
 
@@ -25,6 +26,7 @@
 namespace lorikeet::internal {
 
 inline constexpr int64_t kBlock = 1024;       // elements: a few buffers of floats stay in the first-level cache
+inline constexpr int64_t kApart = 48;         // between buffers, so that their lines do not meet in one set of it
 inline constexpr int64_t kShortRow = 128;     // shorter rows share a block
 inline constexpr int64_t kChunk = 32 * 1024;  // elements a task
 
@@ -158,7 +160,7 @@ void MapBlocks(const std::array<View, kIn>& inputs, const std::array<View, kOut>
   Coalesce(views);
   const int64_t row = views[0].dims[views[0].rank - 1];
   ParallelFor(size, kChunk, [&](int64_t begin, int64_t end) {
-    alignas(64) C buffers[kIn + kOut][kBlock];
+    alignas(64) C buffers[kIn + kOut][kBlock + kApart];
     while (begin < end) {
       int64_t n = std::min(kBlock, end - begin);
       if (row >= kShortRow) n = std::min(n, row - begin % row);
@@ -191,6 +193,14 @@ void DispatchCompute(DType dtype, F&& f) {
   } else {
     f.template operator()<float>();
   }
+}
+
+// The same, but with bf16 where all views are: for bodies that take runs of it (vec_f32.h).
+template <size_t N, typename F>
+void DispatchRuns(const std::array<View, N>& views, F&& f) {
+  const bool all_bf16 = std::all_of(views.begin(), views.end(), [](const View& v) { return v.dtype == DType::kBF16; });
+  if (all_bf16) return f.template operator()<bf16>();
+  DispatchCompute(views[0].dtype, f);
 }
 
 }  // namespace lorikeet::internal

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <type_traits>
 #include <vector>
 
 #include "tensor/dtype.h"
@@ -18,6 +19,7 @@ namespace {
 
 using internal::DispatchCompute;
 using internal::InPlace;
+using internal::kApart;
 using internal::kBlock;
 using internal::LoadBlock;
 using internal::MapBlocks;
@@ -54,8 +56,15 @@ const C* Load(const View& v, int64_t first, int64_t n, C* buffer) {
 template <typename C>
 void GradBlock(const View& dy, const View& x, const C* g, const View& dx, int64_t row, int64_t begin, int64_t n,
                C* dot) {
-  alignas(64) C buffers[3][kBlock];
   const int64_t first = row * dy.dims[1] + begin;
+  if constexpr (std::is_same_v<C, float>) {
+    const bf16 *dy16 = InPlace<bf16>(dy, first, n), *x16 = InPlace<bf16>(x, first, n);
+    bf16* dx16 = InPlace<bf16>(dx, first, n);
+    if (dy16 != nullptr && x16 != nullptr && dx16 != nullptr) {
+      return internal::VecScaleGrad(dy16, x16, g + begin, dx16, dot + begin, n);
+    }
+  }
+  alignas(64) C buffers[3][kBlock + kApart];
   C* out = InPlace<C>(dx, first, n);
   C* const to = out != nullptr ? out : buffers[2];
   internal::VecScaleGrad(Load(dy, first, n, buffers[0]), Load(x, first, n, buffers[1]), g + begin, to, dot + begin, n);

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <type_traits>
 
 #include "tensor/check.h"
 #include "tensor/kernels/block_loop.h"
@@ -19,6 +20,7 @@ namespace {
 using internal::DispatchCompute;
 using internal::kBlock;
 using internal::LogSumExp;
+using internal::Narrow;
 using internal::RowBlocks;
 
 // out = tanh(x / cap).
@@ -70,25 +72,34 @@ RowLoss<C> Loss(const RowBlocks<C>& row, C cap, int64_t target) {
   return result;
 }
 
+// The target's own entry, which loses almost all of its digits to the subtraction, is kept apart until it is rounded.
 template <typename C>
 void Grad(const RowBlocks<C>& row, C cap, int64_t target, const LogSumExp<C>& lse, C scale, RowBlocks<C>& drow) {
   const C factor = static_cast<C>(static_cast<double>(scale) / lse.sum);
-  drow.Map(row, [&](const C* x, C* dx, int64_t begin, int64_t n) {
-    alignas(64) C slope[kBlock];
+  C at_target = 0;
+  drow.Map(row, [&](const C* x, auto* dx, int64_t begin, int64_t n) {
+    alignas(64) C capped[kBlock], slope[kBlock];
     if (cap != 0) {
       CapTanh(x, cap, slope, n);
       for (int64_t j = 0; j < n; ++j) {
-        dx[j] = cap * slope[j];
+        capped[j] = cap * slope[j];
         slope[j] = 1 - slope[j] * slope[j];
       }
-      x = dx;
+      x = capped;
     }
-    internal::VecExpSum(x, lse.max, dx, n);
-    for (int64_t j = 0; j < n; ++j) dx[j] *= factor;
-    if (target >= begin && target < begin + n) dx[target - begin] -= scale;
-    if (cap != 0) {
-      for (int64_t j = 0; j < n; ++j) dx[j] *= slope[j];
+    const bool here = target >= begin && target < begin + n;
+    if (here) {
+      internal::VecScaledExp(x + (target - begin), lse.max, factor, &at_target, 1);
+      at_target -= scale;
+      if (cap != 0) at_target *= slope[target - begin];
     }
+    if (cap == 0) {
+      internal::VecScaledExp(x, lse.max, factor, dx, n);
+    } else {
+      internal::VecScaledExp(x, lse.max, factor, capped, n);
+      for (int64_t j = 0; j < n; ++j) dx[j] = Narrow<std::remove_pointer_t<decltype(dx)>>(capped[j] * slope[j]);
+    }
+    if (here) dx[target - begin] = Narrow<std::remove_pointer_t<decltype(dx)>>(at_target);
   });
 }
 
@@ -111,7 +122,9 @@ void Run(const View& logits, const View& targets, double softcap, double scale, 
     if (target >= 0) {
       Grad(row, cap, target, r.lse, static_cast<C>(scale), drow);
     } else {
-      drow.Map(row, [](const C*, C* dx, int64_t, int64_t n) { std::fill(dx, dx + n, C{0}); });
+      drow.Map(row, [](const C*, auto* dx, int64_t, int64_t n) {
+        std::fill(dx, dx + n, std::remove_pointer_t<decltype(dx)>());
+      });
     }
   });
 }

@@ -11,6 +11,7 @@ namespace lorikeet {
 namespace {
 
 using internal::DispatchCompute;
+using internal::DispatchRuns;
 using internal::MapBlocks;
 using internal::VecBinary;
 using internal::VecUnary;
@@ -22,7 +23,7 @@ void Unary(UnaryOp op, View x, View y, LaunchContext) {
 }
 
 void Binary(BinaryOp op, View a, View b, View y, LaunchContext) {
-  DispatchCompute(y.dtype, [&]<typename C>() {
+  DispatchRuns<3>({y, a, b}, [&]<typename C>() {
     MapBlocks<C, 2, 1>({a, b}, {y},
                        [op](auto in, auto out, int64_t, int64_t n) { VecBinary(op, in[0], in[1], out[0], n); });
   });

@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <initializer_list>
+#include <type_traits>
 #include <vector>
 
 #include "tensor/dtype.h"
 #include "tensor/kernels/launch.h"
+#include "tensor/kernels/norm_row.h"
 #include "tensor/kernels/parallel.h"
 #include "tensor/kernels/rows.h"
 #include "tensor/view.h"
@@ -16,84 +19,115 @@
 #include "hwy/foreach_target.h"
 // After foreach_target.h:
 #include "hwy/highway.h"
+#include "tensor/kernels/vec-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lorikeet::internal {
 namespace HWY_NAMESPACE {
 
-namespace hn = hwy::HWY_NAMESPACE;
-using D = hn::ScalableTag<float>;
-using V = hn::Vec<D>;
-
-// Two accumulators hide the latency of the addition.
-float SumSquares(const float* x, int64_t n) {
+// Rows are of T, float or bf16; weights and sums are f32. The last elements of a row are taken one by one.
+template <typename T>
+HWY_INLINE float SumSquares(const T* x, int64_t n) {
   const D d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  V s0 = hn::Zero(d), s1 = hn::Zero(d);
+  V s0 = hn::Zero(d), s1 = hn::Zero(d);  // two, to hide the latency of the addition
   int64_t i = 0;
-  for (; i + 2 * lanes <= n; i += 2 * lanes) {
-    const V a = hn::LoadU(d, x + i), b = hn::LoadU(d, x + i + lanes);
+  for (; i + 2 * kWidth <= n; i += 2 * kWidth) {
+    const V a = LoadVec(d, x + i), b = LoadVec(d, x + i + kWidth);
     s0 = hn::MulAdd(a, a, s0);
     s1 = hn::MulAdd(b, b, s1);
   }
   float sum = hn::GetLane(hn::SumOfLanes(d, hn::Add(s0, s1)));
-  for (; i < n; ++i) sum += x[i] * x[i];
+  for (; i < n; ++i) sum += static_cast<float>(x[i]) * static_cast<float>(x[i]);
   return sum;
 }
 
-// y = w * (x * r)
-void ScaleRow(const float* x, const float* w, float r, int64_t n, float* y) {
-  const D d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  const V vr = hn::Set(d, r);
-  int64_t i = 0;
-  for (; i + lanes <= n; i += lanes) {
-    hn::StoreU(hn::Mul(hn::LoadU(d, w + i), hn::Mul(hn::LoadU(d, x + i), vr)), d, y + i);
-  }
-  for (; i < n; ++i) y[i] = w[i] * (x[i] * r);
+// Squares that overflow f32.
+template <typename T>
+float RstdInF64(const T* x, int64_t n, float eps) {
+  double sum = 0;
+  for (int64_t i = 0; i < n; ++i) sum += static_cast<double>(static_cast<float>(x[i])) * static_cast<float>(x[i]);
+  return static_cast<float>(1 / std::sqrt(sum / static_cast<double>(n) + eps));
 }
 
-// sum(w * dy * x * r)
-float GradDot(const float* dy, const float* x, const float* w, float r, int64_t n) {
+// y = w * (x * r), and r is returned.
+template <typename T>
+HWY_INLINE float NormRun(const T* x, const float* w, float eps, int64_t n, T* y) {
   const D d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const float sum = SumSquares(x, n);
+  const float r = std::isfinite(sum) ? 1 / std::sqrt(sum / static_cast<float>(n) + eps) : RstdInF64(x, n, eps);
+  const V vr = hn::Set(d, r);
+  const auto at = [=](int64_t i) HWY_ATTR { return hn::Mul(hn::LoadU(d, w + i), hn::Mul(LoadVec(d, x + i), vr)); };
+  int64_t i = 0;
+  for (; i + 2 * kWidth <= n; i += 2 * kWidth) StorePair(d, at(i), at(i + kWidth), y + i);
+  for (; i < n; ++i) y[i] = T(w[i] * (static_cast<float>(x[i]) * r));
+  return r;
+}
+
+// sum of w * dy * (x * r)
+template <typename T>
+HWY_INLINE float GradDot(const T* dy, const T* x, const float* w, float r, int64_t n) {
+  const D d;
   const V vr = hn::Set(d, r);
   V s = hn::Zero(d);
   int64_t i = 0;
-  for (; i + lanes <= n; i += lanes) {
-    const V g = hn::Mul(hn::LoadU(d, w + i), hn::LoadU(d, dy + i));
-    s = hn::MulAdd(g, hn::Mul(hn::LoadU(d, x + i), vr), s);
+  for (; i + kWidth <= n; i += kWidth) {
+    const V g = hn::Mul(hn::LoadU(d, w + i), LoadVec(d, dy + i));
+    s = hn::MulAdd(g, hn::Mul(LoadVec(d, x + i), vr), s);
   }
   float sum = hn::GetLane(hn::SumOfLanes(d, s));
-  for (; i < n; ++i) sum += w[i] * dy[i] * (x[i] * r);
+  for (; i < n; ++i) sum += w[i] * static_cast<float>(dy[i]) * (static_cast<float>(x[i]) * r);
   return sum;
 }
 
-// dx = r * (w*dy - x*r*c)
-void GradRow(const float* dy, const float* x, const float* w, float r, float c, int64_t n, float* dx) {
+// dx = r * (w*dy - x*r*c) + dsum, c = mean(w * dy * x * r).
+template <typename T>
+HWY_INLINE void GradRun(const NormGradRow<T>& g) {
   const D d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const float r = g.r, c = GradDot(g.dy, g.x, g.w, r, g.n) / static_cast<float>(g.n);
   const V vr = hn::Set(d, r), vc = hn::Set(d, c);
+  const auto at = [&](int64_t i) HWY_ATTR {
+    const V wdy = hn::Mul(hn::LoadU(d, g.w + i), LoadVec(d, g.dy + i));
+    const V xr = hn::Mul(LoadVec(d, g.x + i), vr);
+    const V own = hn::Mul(vr, hn::NegMulAdd(xr, vc, wdy));
+    return g.dsum == nullptr ? own : hn::Add(own, LoadVec(d, g.dsum + i));
+  };
   int64_t i = 0;
-  for (; i + lanes <= n; i += lanes) {
-    const V g = hn::Mul(hn::LoadU(d, w + i), hn::LoadU(d, dy + i));
-    const V xr = hn::Mul(hn::LoadU(d, x + i), vr);
-    hn::StoreU(hn::Mul(vr, hn::NegMulAdd(xr, vc, g)), d, dx + i);
+  for (; i + 2 * kWidth <= g.n; i += 2 * kWidth) StorePair(d, at(i), at(i + kWidth), g.dx + i);
+  for (; i < g.n; ++i) {
+    const float own = r * (g.w[i] * static_cast<float>(g.dy[i]) - static_cast<float>(g.x[i]) * r * c);
+    g.dx[i] = T(g.dsum == nullptr ? own : own + static_cast<float>(g.dsum[i]));
   }
-  for (; i < n; ++i) dx[i] = r * (w[i] * dy[i] - x[i] * r * c);
 }
 
 // dw += dy * (x * r)
-void AddWeightGrad(const float* dy, const float* x, float r, int64_t n, float* dw) {
+template <typename T>
+HWY_INLINE void AddWeightGradRun(const T* dy, const T* x, float r, int64_t n, float* dw) {
   const D d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   const V vr = hn::Set(d, r);
   int64_t i = 0;
-  for (; i + lanes <= n; i += lanes) {
-    const V xr = hn::Mul(hn::LoadU(d, x + i), vr);
-    hn::StoreU(hn::MulAdd(hn::LoadU(d, dy + i), xr, hn::LoadU(d, dw + i)), d, dw + i);
+  for (; i + kWidth <= n; i += kWidth) {
+    const V xr = hn::Mul(LoadVec(d, x + i), vr);
+    hn::StoreU(hn::MulAdd(LoadVec(d, dy + i), xr, hn::LoadU(d, dw + i)), d, dw + i);
   }
-  for (; i < n; ++i) dw[i] += dy[i] * (x[i] * r);
+  for (; i < n; ++i) dw[i] += static_cast<float>(dy[i]) * (static_cast<float>(x[i]) * r);
+}
+
+template <typename T>
+HWY_INLINE void AddRun(const T* x, const T* residual, int64_t n, T* sum) {
+  MapRun<2, 1>({x, residual}, {sum}, n, [](D, const V* in, V* out) HWY_ATTR { out[0] = hn::Add(in[0], in[1]); });
+}
+
+void AddF32(const float* x, const float* residual, int64_t n, float* sum) { AddRun(x, residual, n, sum); }
+void AddBF16(const bf16* x, const bf16* residual, int64_t n, bf16* sum) { AddRun(x, residual, n, sum); }
+float NormF32(const float* x, const float* w, float eps, int64_t n, float* y) { return NormRun(x, w, eps, n, y); }
+float NormBF16(const bf16* x, const float* w, float eps, int64_t n, bf16* y) { return NormRun(x, w, eps, n, y); }
+void GradF32(const NormGradRow<float>& g) { GradRun(g); }
+void GradBF16(const NormGradRow<bf16>& g) { GradRun(g); }
+void AddWeightGradF32(const float* dy, const float* x, float r, int64_t n, float* dw) {
+  AddWeightGradRun(dy, x, r, n, dw);
+}
+void AddWeightGradBF16(const bf16* dy, const bf16* x, float r, int64_t n, float* dw) {
+  AddWeightGradRun(dy, x, r, n, dw);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -104,78 +138,82 @@ HWY_AFTER_NAMESPACE();
 namespace lorikeet {
 namespace internal {
 
-HWY_EXPORT(SumSquares);
-HWY_EXPORT(ScaleRow);
-HWY_EXPORT(GradDot);
-HWY_EXPORT(GradRow);
-HWY_EXPORT(AddWeightGrad);
+HWY_EXPORT(AddF32);
+HWY_EXPORT(AddBF16);
+HWY_EXPORT(NormF32);
+HWY_EXPORT(NormBF16);
+HWY_EXPORT(GradF32);
+HWY_EXPORT(GradBF16);
+HWY_EXPORT(AddWeightGradF32);
+HWY_EXPORT(AddWeightGradBF16);
 
 namespace {
 
 constexpr int64_t kGrainElements = 16 * 1024;
 constexpr int64_t kMaxPartials = 64;  // chunks of rows that each keep a partial dw
 
-// float goes to the kernels above; double is for gradient checks: plain, not fast.
-double SumSquaresF64(const float* x, int64_t n) {
-  double sum = 0;
-  for (int64_t i = 0; i < n; ++i) sum += static_cast<double>(x[i]) * x[i];
-  return sum;
+// float and bf16 go to the kernels above; double is for gradient checks: plain, not fast.
+void Add(const float* x, const float* residual, int64_t n, float* sum) {
+  HWY_DYNAMIC_DISPATCH(AddF32)(x, residual, n, sum);
 }
-float Rstd(const float* x, int64_t n, float eps) {
-  const float sum = HWY_DYNAMIC_DISPATCH(SumSquares)(x, n);
-  if (std::isfinite(sum)) return 1 / std::sqrt(sum / static_cast<float>(n) + eps);
-  return static_cast<float>(1 / std::sqrt(SumSquaresF64(x, n) / static_cast<double>(n) + eps));
+void Add(const bf16* x, const bf16* residual, int64_t n, bf16* sum) {
+  HWY_DYNAMIC_DISPATCH(AddBF16)(x, residual, n, sum);
 }
-double Rstd(const double* x, int64_t n, float eps) {
+void Add(const double* x, const double* residual, int64_t n, double* sum) {
+  for (int64_t i = 0; i < n; ++i) sum[i] = x[i] + residual[i];
+}
+
+float Normalise(const float* x, const float* w, float eps, int64_t n, float* y) {
+  return HWY_DYNAMIC_DISPATCH(NormF32)(x, w, eps, n, y);
+}
+float Normalise(const bf16* x, const float* w, float eps, int64_t n, bf16* y) {
+  return HWY_DYNAMIC_DISPATCH(NormBF16)(x, w, eps, n, y);
+}
+double Normalise(const double* x, const double* w, float eps, int64_t n, double* y) {
   double sum = 0;
   for (int64_t i = 0; i < n; ++i) sum += x[i] * x[i];
-  return 1 / std::sqrt(sum / static_cast<double>(n) + eps);
-}
-
-void Scale(const float* x, const float* w, float r, int64_t n, float* y) {
-  HWY_DYNAMIC_DISPATCH(ScaleRow)(x, w, r, n, y);
-}
-void Scale(const double* x, const double* w, double r, int64_t n, double* y) {
+  const double r = 1 / std::sqrt(sum / static_cast<double>(n) + eps);
   for (int64_t i = 0; i < n; ++i) y[i] = w[i] * (x[i] * r);
+  return r;
 }
 
-void Grad(const float* dy, const float* x, const float* w, float r, int64_t n, float* dx) {
-  const float c = HWY_DYNAMIC_DISPATCH(GradDot)(dy, x, w, r, n) / static_cast<float>(n);
-  HWY_DYNAMIC_DISPATCH(GradRow)(dy, x, w, r, c, n, dx);
-}
-void Grad(const double* dy, const double* x, const double* w, double r, int64_t n, double* dx) {
+void Grad(const NormGradRow<float>& g) { HWY_DYNAMIC_DISPATCH(GradF32)(g); }
+void Grad(const NormGradRow<bf16>& g) { HWY_DYNAMIC_DISPATCH(GradBF16)(g); }
+void Grad(const NormGradRow<double>& g) {
   double c = 0;
-  for (int64_t i = 0; i < n; ++i) c += w[i] * dy[i] * (x[i] * r);
-  c /= static_cast<double>(n);
-  for (int64_t i = 0; i < n; ++i) dx[i] = r * (w[i] * dy[i] - x[i] * r * c);
+  for (int64_t i = 0; i < g.n; ++i) c += g.w[i] * g.dy[i] * (g.x[i] * g.r);
+  c /= static_cast<double>(g.n);
+  for (int64_t i = 0; i < g.n; ++i) {
+    g.dx[i] = g.r * (g.w[i] * g.dy[i] - g.x[i] * g.r * c) + (g.dsum == nullptr ? 0 : g.dsum[i]);
+  }
 }
 
-void AddDw(const float* dy, const float* x, float r, int64_t n, float* dw) {
-  HWY_DYNAMIC_DISPATCH(AddWeightGrad)(dy, x, r, n, dw);
+void AddWeightGrad(const float* dy, const float* x, float r, int64_t n, float* dw) {
+  HWY_DYNAMIC_DISPATCH(AddWeightGradF32)(dy, x, r, n, dw);
 }
-void AddDw(const double* dy, const double* x, double r, int64_t n, double* dw) {
+void AddWeightGrad(const bf16* dy, const bf16* x, float r, int64_t n, float* dw) {
+  HWY_DYNAMIC_DISPATCH(AddWeightGradBF16)(dy, x, r, n, dw);
+}
+void AddWeightGrad(const double* dy, const double* x, double r, int64_t n, double* dw) {
   for (int64_t i = 0; i < n; ++i) dw[i] += dy[i] * (x[i] * r);
 }
 
-template <typename C>
-const C* Read(const View& v, int64_t row, std::vector<C>& buffer) {
-  return ReadRow(v, row * v.strides[0], v.dims[1], v.strides[1], buffer.data());
+// Row i of a view as T: where it lies, or converted into the buffer. A T of bf16 is always where it lies.
+template <typename T>
+const T* Read(const View& v, int64_t i, std::vector<T>& buffer) {
+  if constexpr (std::is_same_v<T, bf16>) {
+    return v.ptr<const bf16>() + i * v.strides[0];
+  } else {
+    return ReadRow(v, i * v.strides[0], v.dims[1], v.strides[1], buffer.data());
+  }
 }
-
-template <typename C>
-void Write(const C* row, const View& v, int64_t i) {
-  StoreRow(row, v, i * v.strides[0], v.dims[1], v.strides[1]);
+template <typename T>
+T* ToWrite(const View& v, int64_t i, std::vector<T>& buffer) {
+  return v.dtype == DTypeOf<T>() && v.strides[1] == 1 ? v.ptr<T>() + i * v.strides[0] : buffer.data();
 }
-
-// The row to normalise: x, or x + residual as it is stored in sum, so that the backward pass sees the same numbers.
-template <typename C>
-const C* Input(const View& x, const View& residual, const View& sum, int64_t i, std::vector<C>& a, std::vector<C>& b) {
-  const C* row = Read(x, i, a);
-  if (residual.rank == 0) return row;
-  const C* other = Read(residual, i, b);
-  for (int64_t j = 0; j < x.dims[1]; ++j) a[j] = row[j] + other[j];
-  Write(a.data(), sum, i);
-  return Read(sum, i, a);
+template <typename T>
+void Finish(const T* row, const std::vector<T>& buffer, const View& v, int64_t i) {
+  if constexpr (!std::is_same_v<T, bf16>) FinishRow(row, buffer.data(), v, i * v.strides[0], v.dims[1], v.strides[1]);
 }
 
 template <typename C>
@@ -185,47 +223,40 @@ std::vector<C> Weight(const View& w) {
   return out;
 }
 
-template <typename C>
+// The row to normalise: x, or x + residual as it is stored in sum, so that the backward pass sees the same numbers.
+template <typename T>
+const T* Input(const View& x, const View& residual, const View& sum, int64_t i, std::vector<T>& a, std::vector<T>& b) {
+  const T* row = Read(x, i, a);
+  if (residual.rank == 0) return row;
+  T* out = ToWrite(sum, i, a);
+  Add(row, Read(residual, i, b), x.dims[1], out);
+  Finish(out, a, sum, i);
+  return Read(sum, i, a);
+}
+
+template <typename T, typename C>
 void RmsNorm(const View& x, const View& residual, const View& w, float eps, const View& sum, const View& y,
              const View& rstd) {
   const int64_t rows = x.dims[0], n = x.dims[1];
   const std::vector<C> weight = Weight<C>(w);
   ParallelFor(rows, std::max<int64_t>(1, kGrainElements / std::max<int64_t>(n, 1)), [&](int64_t begin, int64_t end) {
-    std::vector<C> a(static_cast<size_t>(n)), b(static_cast<size_t>(n));
+    std::vector<T> a(static_cast<size_t>(n)), b(static_cast<size_t>(n));
     for (int64_t i = begin; i < end; ++i) {
-      const C* row = Input(x, residual, sum, i, a, b);
-      const C r = Rstd(row, n, eps);
-      rstd.ptr<C>()[i * rstd.strides[0]] = r;
-      C* out = RowToWrite(y, i * y.strides[0], y.strides[1], b.data());
-      Scale(row, weight.data(), r, n, out);
-      FinishRow(out, b.data(), y, i * y.strides[0], n, y.strides[1]);
+      const T* row = Input(x, residual, sum, i, a, b);
+      T* out = ToWrite(y, i, b);
+      rstd.ptr<C>()[i * rstd.strides[0]] = Normalise(row, weight.data(), eps, n, out);
+      Finish(out, b, y, i);
     }
   });
 }
 
-template <typename C>
+template <typename T>
 struct GradBuffers {
   explicit GradBuffers(int64_t n) : dy(static_cast<size_t>(n)), x(dy), dsum(dy), dx(dy) {}
-  std::vector<C> dy, x, dsum, dx;
+  std::vector<T> dy, x, dsum, dx;
 };
 
-// One row of dx; adds the row's part to dw_part if there is one.
-template <typename C>
-void GradOfRow(const View& dy, const View& dsum, const View& x, const std::vector<C>& weight, C r, const View& dx,
-               int64_t i, C* dw_part, GradBuffers<C>& buffers) {
-  const int64_t n = x.dims[1];
-  const C* g = Read(dy, i, buffers.dy);
-  const C* row = Read(x, i, buffers.x);
-  Grad(g, row, weight.data(), r, n, buffers.dx.data());
-  if (dw_part != nullptr) AddDw(g, row, r, n, dw_part);
-  if (dsum.rank != 0) {
-    const C* more = Read(dsum, i, buffers.dsum);
-    for (int64_t j = 0; j < n; ++j) buffers.dx[j] += more[j];
-  }
-  Write(buffers.dx.data(), dx, i);
-}
-
-template <typename C>
+template <typename T, typename C>
 void RmsNormGrad(const View& dy, const View& dsum, const View& x, const View& w, const View& rstd, const View& dx,
                  const View& dw) {
   const int64_t rows = x.dims[0], n = x.dims[1];
@@ -234,10 +265,18 @@ void RmsNormGrad(const View& dy, const View& dsum, const View& x, const View& w,
       std::max<int64_t>({1, kGrainElements / std::max<int64_t>(n, 1), (rows + kMaxPartials - 1) / kMaxPartials});
   std::vector<C> partials(dw.rank == 0 ? 0 : static_cast<size_t>((rows + grain - 1) / grain * n), C(0));
   ParallelFor(rows, grain, [&](int64_t begin, int64_t end) {
-    GradBuffers<C> buffers(n);
-    C* part = dw.rank == 0 ? nullptr : partials.data() + begin / grain * n;
+    GradBuffers<T> buffers(n);
     for (int64_t i = begin; i < end; ++i) {
-      GradOfRow(dy, dsum, x, weight, rstd.ptr<const C>()[i * rstd.strides[0]], dx, i, part, buffers);
+      NormGradRow<T> g{.dy = Read(dy, i, buffers.dy),
+                       .x = Read(x, i, buffers.x),
+                       .w = weight.data(),
+                       .dsum = dsum.rank == 0 ? nullptr : Read(dsum, i, buffers.dsum),
+                       .r = rstd.ptr<const C>()[i * rstd.strides[0]],
+                       .n = n,
+                       .dx = ToWrite(dx, i, buffers.dx)};
+      if (dw.rank != 0) AddWeightGrad(g.dy, g.x, g.r, n, partials.data() + begin / grain * n);  // before dx, may be dy
+      Grad(g);
+      Finish(g.dx, buffers.dx, dx, i);
     }
   });
   if (dw.rank == 0) return;
@@ -246,14 +285,24 @@ void RmsNormGrad(const View& dy, const View& dsum, const View& x, const View& w,
   StoreRow(total.data(), dw, 0, n, dw.strides[0]);
 }
 
+// Whether rows can be taken as bf16 where they lie. Absent views have rank 0.
+bool AllBF16(std::initializer_list<View> views) {
+  return std::all_of(views.begin(), views.end(),
+                     [](const View& v) { return v.rank == 0 || (v.dtype == DType::kBF16 && v.strides[1] == 1); });
+}
+
 void RmsNormEntry(View x, View residual, View w, float eps, View sum, View y, View rstd, LaunchContext) {
-  if (x.dtype == DType::kF64) return RmsNorm<double>(x, residual, w, eps, sum, y, rstd);
-  RmsNorm<float>(x, residual, w, eps, sum, y, rstd);
+  const auto run = x.dtype == DType::kF64           ? RmsNorm<double, double>
+                   : AllBF16({x, residual, sum, y}) ? RmsNorm<bf16, float>
+                                                    : RmsNorm<float, float>;
+  run(x, residual, w, eps, sum, y, rstd);
 }
 
 void RmsNormGradEntry(View dy, View dsum, View x, View w, View rstd, View dx, View dw, LaunchContext) {
-  if (x.dtype == DType::kF64) return RmsNormGrad<double>(dy, dsum, x, w, rstd, dx, dw);
-  RmsNormGrad<float>(dy, dsum, x, w, rstd, dx, dw);
+  const auto run = x.dtype == DType::kF64       ? RmsNormGrad<double, double>
+                   : AllBF16({dy, dsum, x, dx}) ? RmsNormGrad<bf16, float>
+                                                : RmsNormGrad<float, float>;
+  run(dy, dsum, x, w, rstd, dx, dw);
 }
 
 }  // namespace

@@ -3,8 +3,8 @@
 //
 //   RowBlocks<float> row(logits, i);
 //   row.Read([&](const float* x, int64_t begin, int64_t n) { ... });     // elements [begin, begin + n) of the row
-//   out.Map(row, [&](const float* x, float* y, int64_t begin, int64_t n) { ... });    // y written, rounded; out may be
-//                                                                                     // row, and y is x then
+//   out.Map(row, [&](const float* x, auto* y, int64_t begin, int64_t n) { ... });     // y written; out may be row, and
+//                                                                                     // y is x then
 #ifndef LORIKEET_TENSOR_KERNELS_ROW_BLOCKS_H_
 #define LORIKEET_TENSOR_KERNELS_ROW_BLOCKS_H_
 
@@ -12,6 +12,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <type_traits>
 
 #include "tensor/dtype.h"
 #include "tensor/kernels/block_loop.h"
@@ -43,12 +44,19 @@ class RowBlocks {
     }
   }
 
+  // y is C*, or bf16* where the row is that and C is float.
   template <typename F>
   void Map(const RowBlocks& from, F&& f) {
     alignas(64) C buffer[kBlock], result[kBlock];
     for (int64_t begin = 0; begin < size(); begin += kBlock) {
       const int64_t n = std::min(kBlock, size() - begin);
       const C* x = from.Load(begin, n, buffer);
+      if constexpr (std::is_same_v<C, float>) {
+        if (bf16* y = InPlace<bf16>(row_, begin, n)) {
+          f(x, y, begin, n);
+          continue;
+        }
+      }
       C* y = InPlace<C>(row_, begin, n);
       f(x, y != nullptr ? y : result, begin, n);
       if (y == nullptr) StoreBlock(result, row_, begin, n);

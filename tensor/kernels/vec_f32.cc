@@ -9,42 +9,20 @@
 // After foreach_target.h:
 #include "hwy/contrib/math/math-inl.h"
 #include "hwy/highway.h"
+#include "tensor/kernels/vec-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lorikeet::internal {
 namespace HWY_NAMESPACE {
 
-namespace hn = hwy::HWY_NAMESPACE;
-using D = hn::ScalableTag<float>;
-using V = hn::Vec<D>;
-
-// The last, partial vector goes through a buffer and the same instructions, so that an element's bits do not depend on
-// its place.
-template <typename F>
-HWY_INLINE void Map1(const float* x, float* y, int64_t n, F f) {
-  const D d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  int64_t i = 0;
-  for (; i + lanes <= n; i += lanes) hn::StoreU(f(d, hn::LoadU(d, x + i)), d, y + i);
-  if (i == n) return;
-  HWY_ALIGN float tail[HWY_MAX_BYTES / sizeof(float)] = {};
-  std::memcpy(tail, x + i, static_cast<size_t>(n - i) * sizeof(float));
-  hn::Store(f(d, hn::Load(d, tail)), d, tail);
-  std::memcpy(y + i, tail, static_cast<size_t>(n - i) * sizeof(float));
+template <typename T, typename F>
+HWY_INLINE void Map1(const T* x, T* y, int64_t n, F f) {
+  MapRun<1, 1>({x}, {y}, n, [f](D d, const V* in, V* out) HWY_ATTR { out[0] = f(d, in[0]); });
 }
 
-template <typename F>
-HWY_INLINE void Map2(const float* a, const float* b, float* y, int64_t n, F f) {
-  const D d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  int64_t i = 0;
-  for (; i + lanes <= n; i += lanes) hn::StoreU(f(d, hn::LoadU(d, a + i), hn::LoadU(d, b + i)), d, y + i);
-  if (i == n) return;
-  HWY_ALIGN float ta[HWY_MAX_BYTES / sizeof(float)] = {}, tb[HWY_MAX_BYTES / sizeof(float)] = {};
-  std::memcpy(ta, a + i, static_cast<size_t>(n - i) * sizeof(float));
-  std::memcpy(tb, b + i, static_cast<size_t>(n - i) * sizeof(float));
-  hn::Store(f(d, hn::Load(d, ta), hn::Load(d, tb)), d, ta);
-  std::memcpy(y + i, ta, static_cast<size_t>(n - i) * sizeof(float));
+template <typename T, typename F>
+HWY_INLINE void Map2(const T* a, const T* b, T* y, int64_t n, F f) {
+  MapRun<2, 1>({a, b}, {y}, n, [f](D d, const V* in, V* out) HWY_ATTR { out[0] = f(d, in[0], in[1]); });
 }
 
 // hn::Exp makes 0 of NaN and is undefined for large x.
@@ -122,7 +100,8 @@ void Unary(UnaryOp op, const float* x, float* y, int64_t n) {
   }
 }
 
-void Binary(BinaryOp op, const float* a, const float* b, float* y, int64_t n) {
+template <typename T>
+HWY_INLINE void BinaryRun(BinaryOp op, const T* a, const T* b, T* y, int64_t n) {
   switch (op) {
     case BinaryOp::kAdd:
       return Map2(a, b, y, n, [](D, V s, V t) HWY_ATTR { return hn::Add(s, t); });
@@ -143,9 +122,11 @@ void Binary(BinaryOp op, const float* a, const float* b, float* y, int64_t n) {
   }
 }
 
+void Binary(BinaryOp op, const float* a, const float* b, float* y, int64_t n) { BinaryRun(op, a, b, y, n); }
+void BinaryBF16(BinaryOp op, const bf16* a, const bf16* b, bf16* y, int64_t n) { BinaryRun(op, a, b, y, n); }
+
 // kLanes running values for any width of vector: element i goes to lane i % kLanes.
 constexpr int64_t kLanes = 16;
-constexpr int64_t kWidth = static_cast<int64_t>(hn::MaxLanes(D()));
 constexpr int64_t kVectors = kLanes / kWidth;
 static_assert(kVectors * kWidth == kLanes);
 
@@ -180,7 +161,7 @@ float ExpSum(const float* x, float shift, float* y, int64_t n) {
       sum[k] = hn::Add(sum[k], e);
     }
   }
-  HWY_ALIGN float lanes[kLanes], tail[kLanes];
+  HWY_ALIGN float lanes[kLanes], tail[2 * kLanes];
   for (int64_t k = 0; k < kVectors; ++k) hn::Store(sum[k], d, lanes + k * kWidth);
   Map1(x + i, tail, n - i, [s](D t, V v) HWY_ATTR { return BoundedExp(t, hn::Sub(v, s)); });
   for (int64_t k = 0; k < n - i; ++k) lanes[k] += tail[k];
@@ -190,60 +171,85 @@ float ExpSum(const float* x, float shift, float* y, int64_t n) {
   return total;
 }
 
-void SwiGlu(const float* gate, const float* up, float* y, int64_t n) {
+template <typename T>
+HWY_INLINE void SwiGluRun(const T* gate, const T* up, T* y, int64_t n) {
   Map2(gate, up, y, n, [](D d, V g, V u) HWY_ATTR { return hn::Mul(hn::Mul(g, BoundedSigmoid(d, g)), u); });
 }
+void SwiGlu(const float* gate, const float* up, float* y, int64_t n) { SwiGluRun(gate, up, y, n); }
+void SwiGluBF16(const bf16* gate, const bf16* up, bf16* y, int64_t n) { SwiGluRun(gate, up, y, n); }
 
 // d silu(g)/dg = s + silu(g) * (1 - s),  s = sigmoid(g).
-HWY_INLINE void SwiGluGradVector(D d, V dy, V g, V u, V& dgate, V& dup) {
-  const V s = BoundedSigmoid(d, g);
-  const V silu = hn::Mul(g, s);
-  dgate = hn::Mul(hn::Mul(dy, u), hn::MulAdd(silu, hn::Sub(One(d), s), s));
-  dup = hn::Mul(dy, silu);
+template <typename T>
+HWY_INLINE void SwiGluGradRun(const T* dy, const T* gate, const T* up, T* dgate, T* dup, int64_t n) {
+  MapRun<3, 2>({dy, gate, up}, {dgate, dup}, n, [](D d, const V* in, V* out) HWY_ATTR {
+    const V s = BoundedSigmoid(d, in[1]);
+    const V silu = hn::Mul(in[1], s);
+    out[0] = hn::Mul(hn::Mul(in[0], in[2]), hn::MulAdd(silu, hn::Sub(One(d), s), s));
+    out[1] = hn::Mul(in[0], silu);
+  });
+}
+void SwiGluGrad(const float* dy, const float* gate, const float* up, float* dgate, float* dup, int64_t n) {
+  SwiGluGradRun(dy, gate, up, dgate, dup, n);
+}
+void SwiGluGradBF16(const bf16* dy, const bf16* gate, const bf16* up, bf16* dgate, bf16* dup, int64_t n) {
+  SwiGluGradRun(dy, gate, up, dgate, dup, n);
 }
 
-void SwiGluGrad(const float* dy, const float* gate, const float* up, float* dgate, float* dup, int64_t n) {
+// y = factor * e^(x - shift).
+template <typename T>
+HWY_INLINE void ScaledExpRun(const float* x, float shift, float factor, T* y, int64_t n) {
   const D d;
-  V dg, du;
+  const V s = hn::Set(d, shift), f = hn::Set(d, factor);
+  const auto exp = [s, f](D t, V v) HWY_ATTR { return hn::Mul(f, BoundedExp(t, hn::Sub(v, s))); };
   int64_t i = 0;
-  for (; i + kWidth <= n; i += kWidth) {
-    SwiGluGradVector(d, hn::LoadU(d, dy + i), hn::LoadU(d, gate + i), hn::LoadU(d, up + i), dg, du);
-    hn::StoreU(dg, d, dgate + i);
-    hn::StoreU(du, d, dup + i);
+  for (; i + 2 * kWidth <= n; i += 2 * kWidth) {
+    StorePair(d, exp(d, LoadVec(d, x + i)), exp(d, LoadVec(d, x + i + kWidth)), y + i);
   }
   if (i == n) return;
-  HWY_ALIGN float a[kWidth] = {}, b[kWidth] = {}, c[kWidth] = {};
-  const size_t bytes = static_cast<size_t>(n - i) * sizeof(float);
-  std::memcpy(a, dy + i, bytes);
-  std::memcpy(b, gate + i, bytes);
-  std::memcpy(c, up + i, bytes);
-  SwiGluGradVector(d, hn::Load(d, a), hn::Load(d, b), hn::Load(d, c), dg, du);
-  hn::Store(dg, d, a);
-  hn::Store(du, d, b);
-  std::memcpy(dgate + i, a, bytes);
-  std::memcpy(dup + i, b, bytes);
+  HWY_ALIGN float tail[2 * kWidth] = {};
+  HWY_ALIGN T result[2 * kWidth];
+  std::memcpy(tail, x + i, static_cast<size_t>(n - i) * sizeof(float));
+  StorePair(d, exp(d, LoadVec(d, tail)), exp(d, LoadVec(d, tail + kWidth)), result);
+  std::memcpy(y + i, result, static_cast<size_t>(n - i) * sizeof(T));
+}
+void ScaledExp(const float* x, float shift, float factor, float* y, int64_t n) { ScaledExpRun(x, shift, factor, y, n); }
+void ScaledExpBF16(const float* x, float shift, float factor, bf16* y, int64_t n) {
+  ScaledExpRun(x, shift, factor, y, n);
 }
 
-HWY_INLINE void ScaleGradVector(const float* dy, const float* x, const float* g, float* dx, float* dot) {
+template <typename T>
+HWY_INLINE void ScaleGradPair(const T* dy, const T* x, const float* g, T* dx, float* dot) {
   const D d;
-  const V v = hn::LoadU(d, dy);
-  hn::StoreU(hn::MulAdd(v, hn::LoadU(d, x), hn::LoadU(d, dot)), d, dot);
-  hn::StoreU(hn::Mul(v, hn::LoadU(d, g)), d, dx);
+  V scaled[2];
+  for (int64_t k = 0; k < 2; ++k) {
+    const int64_t at = k * kWidth;
+    const V v = LoadVec(d, dy + at);
+    hn::StoreU(hn::MulAdd(v, LoadVec(d, x + at), hn::LoadU(d, dot + at)), d, dot + at);
+    scaled[k] = hn::Mul(v, hn::LoadU(d, g + at));
+  }
+  StorePair(d, scaled[0], scaled[1], dx);
 }
-
-void ScaleGrad(const float* dy, const float* x, const float* g, float* dx, float* dot, int64_t n) {
+template <typename T>
+HWY_INLINE void ScaleGradRun(const T* dy, const T* x, const float* g, T* dx, float* dot, int64_t n) {
   int64_t i = 0;
-  for (; i + kWidth <= n; i += kWidth) ScaleGradVector(dy + i, x + i, g + i, dx + i, dot + i);
+  for (; i + 2 * kWidth <= n; i += 2 * kWidth) ScaleGradPair(dy + i, x + i, g + i, dx + i, dot + i);
   if (i == n) return;
-  HWY_ALIGN float a[kWidth] = {}, b[kWidth] = {}, c[kWidth] = {}, e[kWidth] = {};
-  const size_t bytes = static_cast<size_t>(n - i) * sizeof(float);
+  HWY_ALIGN T a[2 * kWidth] = {}, b[2 * kWidth] = {};
+  HWY_ALIGN float c[2 * kWidth] = {}, e[2 * kWidth] = {};
+  const size_t bytes = static_cast<size_t>(n - i) * sizeof(T), floats = static_cast<size_t>(n - i) * sizeof(float);
   std::memcpy(a, dy + i, bytes);
   std::memcpy(b, x + i, bytes);
-  std::memcpy(c, g + i, bytes);
-  std::memcpy(e, dot + i, bytes);
-  ScaleGradVector(a, b, c, a, e);
+  std::memcpy(c, g + i, floats);
+  std::memcpy(e, dot + i, floats);
+  ScaleGradPair(a, b, c, a, e);
   std::memcpy(dx + i, a, bytes);
-  std::memcpy(dot + i, e, bytes);
+  std::memcpy(dot + i, e, floats);
+}
+void ScaleGrad(const float* dy, const float* x, const float* g, float* dx, float* dot, int64_t n) {
+  ScaleGradRun(dy, x, g, dx, dot, n);
+}
+void ScaleGradBF16(const bf16* dy, const bf16* x, const float* g, bf16* dx, float* dot, int64_t n) {
+  ScaleGradRun(dy, x, g, dx, dot, n);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -257,9 +263,15 @@ HWY_EXPORT(Unary);
 HWY_EXPORT(Binary);
 HWY_EXPORT(Max);
 HWY_EXPORT(ExpSum);
+HWY_EXPORT(BinaryBF16);
 HWY_EXPORT(SwiGlu);
+HWY_EXPORT(SwiGluBF16);
 HWY_EXPORT(SwiGluGrad);
+HWY_EXPORT(SwiGluGradBF16);
+HWY_EXPORT(ScaledExp);
+HWY_EXPORT(ScaledExpBF16);
 HWY_EXPORT(ScaleGrad);
+HWY_EXPORT(ScaleGradBF16);
 
 void VecUnary(UnaryOp op, const float* x, float* y, int64_t n) { HWY_DYNAMIC_DISPATCH(Unary)(op, x, y, n); }
 void VecBinary(BinaryOp op, const float* a, const float* b, float* y, int64_t n) {
@@ -269,14 +281,32 @@ float VecMax(const float* x, int64_t n) { return HWY_DYNAMIC_DISPATCH(Max)(x, n)
 float VecExpSum(const float* x, float shift, float* y, int64_t n) {
   return HWY_DYNAMIC_DISPATCH(ExpSum)(x, shift, y, n);
 }
+void VecBinary(BinaryOp op, const bf16* a, const bf16* b, bf16* y, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(BinaryBF16)(op, a, b, y, n);
+}
 void VecSwiGlu(const float* gate, const float* up, float* y, int64_t n) {
   HWY_DYNAMIC_DISPATCH(SwiGlu)(gate, up, y, n);
+}
+void VecSwiGlu(const bf16* gate, const bf16* up, bf16* y, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(SwiGluBF16)(gate, up, y, n);
 }
 void VecSwiGluGrad(const float* dy, const float* gate, const float* up, float* dgate, float* dup, int64_t n) {
   HWY_DYNAMIC_DISPATCH(SwiGluGrad)(dy, gate, up, dgate, dup, n);
 }
+void VecSwiGluGrad(const bf16* dy, const bf16* gate, const bf16* up, bf16* dgate, bf16* dup, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(SwiGluGradBF16)(dy, gate, up, dgate, dup, n);
+}
+void VecScaledExp(const float* x, float shift, float factor, float* y, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(ScaledExp)(x, shift, factor, y, n);
+}
+void VecScaledExp(const float* x, float shift, float factor, bf16* y, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(ScaledExpBF16)(x, shift, factor, y, n);
+}
 void VecScaleGrad(const float* dy, const float* x, const float* g, float* dx, float* dot, int64_t n) {
   HWY_DYNAMIC_DISPATCH(ScaleGrad)(dy, x, g, dx, dot, n);
+}
+void VecScaleGrad(const bf16* dy, const bf16* x, const float* g, bf16* dx, float* dot, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(ScaleGradBF16)(dy, x, g, dx, dot, n);
 }
 
 }  // namespace lorikeet::internal

@@ -83,6 +83,10 @@ double VecExpSum(const double* x, double shift, double* y, int64_t n) {
   return sum;
 }
 
+void VecScaledExp(const double* x, double shift, double factor, double* y, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) y[i] = factor * std::exp(x[i] - shift);
+}
+
 void VecSwiGlu(const double* gate, const double* up, double* y, int64_t n) {
   for (int64_t i = 0; i < n; ++i) y[i] = Unary(UnaryOp::kSilu, gate[i]) * up[i];
 }

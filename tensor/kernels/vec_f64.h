@@ -19,6 +19,8 @@ void VecBinary(BinaryOp op, const double* a, const double* b, double* y, int64_t
 double VecMax(const double* x, int64_t n);
 double VecExpSum(const double* x, double shift, double* y, int64_t n);
 
+void VecScaledExp(const double* x, double shift, double factor, double* y, int64_t n);
+
 void VecSwiGlu(const double* gate, const double* up, double* y, int64_t n);
 void VecSwiGluGrad(const double* dy, const double* gate, const double* up, double* dgate, double* dup, int64_t n);
 void VecScaleGrad(const double* dy, const double* x, const double* g, double* dx, double* dot, int64_t n);
