@@ -86,6 +86,24 @@ TEST(FinetuneTest, FullFineTuningWritesADirectoryThatTrainsOn) {
   EXPECT_TRUE(fs::exists(second + "/adapter_model.safetensors"));
 }
 
+TEST(FinetuneTest, QloraTrainsToTheBitsOfLoraOverTheDecodedWeights) {
+  const std::string model = TinyModel("llama_untied"), data = GoodData();
+  const std::string decoded = FreshPath("decoded"), qlora = FreshPath("qlora"), lora = FreshPath("lora");
+  const Outcome merged =
+      RunProgram(absl::StrCat("merge --load_in_4bit --dtype=f32 --model=", model, " --output_dir=", decoded));
+  ASSERT_EQ(merged.code, 0) << merged.err;
+  for (const char* dtype : {"f32", "bf16"}) {
+    const std::string flags = absl::StrCat(" --compute_dtype=", dtype, " --learning_rate=1e-2");
+    fs::remove_all(qlora);
+    fs::remove_all(lora);
+    ASSERT_EQ(RunProgram(Command(model, data, qlora) + flags + " --method=qlora").code, 0);
+    ASSERT_EQ(RunProgram(Command(decoded, data, lora) + flags + " --method=lora").code, 0);
+    const std::string adapter = Contents(qlora + "/adapter_model.safetensors");
+    EXPECT_FALSE(adapter.empty());
+    EXPECT_EQ(adapter, Contents(lora + "/adapter_model.safetensors")) << dtype;
+  }
+}
+
 TEST(FinetuneTest, DryRunShowsThePlanAndRowsAndWritesNothing) {
   const std::string out = FreshPath("dry");
   const Outcome o = RunProgram(Command(TinyModel("llama_untied"), GoodData(), out) + " --dry_run");
