@@ -176,6 +176,11 @@ absl::Status Run::WriteCard() {
   card.base_model = job_->model.path;
   card.output_dir = options_.output_dir;
   card.method = Name(options_.method);
+  card.base_flags = BaseFlags(options_);
+  if (Quantized(options_.method)) {
+    card.quant_type = options_.quant.kind == Nf4Kind::kFp4 ? "fp4" : "nf4";
+    card.double_quant = options_.quant.double_quant;
+  }
   card.data = FileName(options_.data);
   card.train_rows = static_cast<int64_t>(job_->train.examples.size());
   card.eval_rows = static_cast<int64_t>(job_->eval.examples.size());

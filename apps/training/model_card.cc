@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
@@ -74,20 +75,44 @@ std::string Training(const ModelCardInputs& card) {
                       "\n`run.json` has every flag and the digests of the inputs, `metrics.jsonl` every step.\n\n");
 }
 
-std::string Use(const ModelCardInputs& card, bool adapter) {
-  const std::string base = Quote(card.base_model), here = Quote(card.output_dir);
-  std::string python = "from transformers import AutoModelForCausalLM, AutoTokenizer\n";
-  if (adapter) {
-    absl::StrAppend(&python, "from peft import PeftModel\n\nmodel = AutoModelForCausalLM.from_pretrained(", base,
-                    ")\nmodel = PeftModel.from_pretrained(model, ", here, ")\n");
-  } else {
-    absl::StrAppend(&python, "\nmodel = AutoModelForCausalLM.from_pretrained(", here, ")\n");
+// What transformers is told of the base: a GGUF file is a directory and a name there, and cannot be quantized on the
+// way.
+std::string BaseArguments(const ModelCardInputs& card) {
+  if (absl::EndsWith(card.base_model, ".gguf")) {
+    const size_t slash = card.base_model.rfind('/');
+    const bool bare = slash == std::string::npos;
+    return absl::StrCat(Quote(bare ? "." : card.base_model.substr(0, std::max<size_t>(slash, 1))),
+                        ", gguf_file=", Quote(card.base_model.substr(bare ? 0 : slash + 1)));
   }
-  absl::StrAppend(&python, "tokenizer = AutoTokenizer.from_pretrained(", here, ")\n");
+  return absl::StrCat(Quote(card.base_model), card.quant_type.empty() ? "" : ", quantization_config=quantization");
+}
+
+std::string Python(const ModelCardInputs& card, bool adapter) {
+  const std::string here = Quote(card.output_dir);
+  const bool quantized = !card.quant_type.empty() && !absl::EndsWith(card.base_model, ".gguf");
+  std::string python = absl::StrCat("from transformers import AutoModelForCausalLM, AutoTokenizer",
+                                    quantized ? ", BitsAndBytesConfig" : "", "\n");
+  if (!adapter) {
+    absl::StrAppend(&python, "\nmodel = AutoModelForCausalLM.from_pretrained(", here, ")\n");
+  } else {
+    absl::StrAppend(&python, "from peft import PeftModel\n\n");
+    if (quantized) {
+      absl::StrAppend(
+          &python, "quantization = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type=", Quote(card.quant_type),
+          ", bnb_4bit_use_double_quant=", card.double_quant ? "True" : "False", ")\n");
+    }
+    absl::StrAppend(&python, "model = AutoModelForCausalLM.from_pretrained(", BaseArguments(card),
+                    ")\nmodel = PeftModel.from_pretrained(model, ", here, ")\n");
+  }
+  return absl::StrCat(python, "tokenizer = AutoTokenizer.from_pretrained(", here, ")\n");
+}
+
+std::string Use(const ModelCardInputs& card, bool adapter) {
   const std::string flags =
       adapter ? absl::StrCat(ShellWord("--model=" + card.base_model), " ", ShellWord("--adapter=" + card.output_dir))
               : ShellWord("--model=" + card.output_dir);
-  return absl::StrCat("## Use\n\nWith Lorikeet:\n\n```\nbazel run //apps:generate -- ", flags,
+  const std::string python = Python(card, adapter);
+  return absl::StrCat("## Use\n\nWith Lorikeet:\n\n```\nbazel run //apps:generate -- ", flags, card.base_flags,
                       " --prompt=\"...\"\n```\n\nWith ", adapter ? "PEFT" : "transformers", ":\n\n```python\n", python,
                       "```\n");
 }

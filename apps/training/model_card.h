@@ -19,8 +19,11 @@ struct ModelCardInputs {
   std::string name;        // of the adapter or model; a title
   std::string base_model;  // as --model has it: a directory, a .gguf file, or a name on the Hub
   std::string output_dir;
-  std::string method;  // "qlora"; "full": a whole model, not an adapter
-  std::string data;    // file's name
+  std::string method;      // "qlora"; "full": a whole model, not an adapter
+  std::string base_flags;  // of generate, to load the base as it was: " --load_in_4bit"
+  std::string quant_type;  // "nf4" or "fp4" where the base was in 4 bits
+  bool double_quant = false;
+  std::string data;  // file's name
   int64_t train_rows = 0, eval_rows = 0;
   int64_t trainable_parameters = 0, total_parameters = 0;
   std::vector<std::pair<std::string, std::string>> hyper_parameters;  // printed in this order

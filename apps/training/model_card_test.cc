@@ -14,6 +14,9 @@ ModelCardInputs Example() {
           .base_model = "models/SmolLM2-135M-Instruct",
           .output_dir = "out/gsm8k-qlora",
           .method = "qlora",
+          .base_flags = " --load_in_4bit",
+          .quant_type = "nf4",
+          .double_quant = true,
           .data = "gsm8k_train_2000.jsonl",
           .train_rows = 1900,
           .eval_rows = 100,
@@ -41,15 +44,28 @@ TEST(ModelCardTest, SaysHowWellItDoesAndHowToLoadIt) {
   for (const char* part :
        {"| loss | 2.0000 | 1.5000 | -25.0% |", "| perplexity | 7.39 | 4.48 | |", "| lora_r | 16 |",
         "4,884,480 of 139,399,488 (3.50%)", "gsm8k_train_2000.jsonl (1,900 rows)",
-        "bazel run //apps:generate -- --model=models/SmolLM2-135M-Instruct --adapter=out/gsm8k-qlora --prompt=",
+        "bazel run //apps:generate -- --model=models/SmolLM2-135M-Instruct --adapter=out/gsm8k-qlora "
+        "--load_in_4bit --prompt=",
+        "bnb_4bit_quant_type=\"nf4\", bnb_4bit_use_double_quant=True)",
+        "from_pretrained(\"models/SmolLM2-135M-Instruct\", quantization_config=quantization)",
         "PeftModel.from_pretrained(model, \"out/gsm8k-qlora\")"}) {
     EXPECT_TRUE(absl::StrContains(card, part)) << part << "\n" << card;
   }
 }
 
+TEST(ModelCardTest, AGgufBaseIsADirectoryAndAFileToTransformers) {
+  ModelCardInputs inputs = Example();
+  inputs.base_model = "/models/a.gguf";
+  EXPECT_TRUE(absl::StrContains(ModelCard(inputs), "from_pretrained(\"/models\", gguf_file=\"a.gguf\")"));
+  EXPECT_FALSE(absl::StrContains(ModelCard(inputs), "BitsAndBytes"));
+  inputs.base_model = "a.gguf";
+  EXPECT_TRUE(absl::StrContains(ModelCard(inputs), "from_pretrained(\".\", gguf_file=\"a.gguf\")"));
+}
+
 TEST(ModelCardTest, AWholeModelNeedsNoAdapterAndNoEvaluationNoTable) {
   ModelCardInputs inputs = Example();
   inputs.method = "full";
+  inputs.base_flags = inputs.quant_type = "";
   inputs.eval_loss_after = std::nan("");
   const std::string card = ModelCard(inputs);
   EXPECT_FALSE(absl::StrContains(card, "peft") || absl::StrContains(card, "--adapter") ||

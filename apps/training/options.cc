@@ -53,6 +53,16 @@ const char* Name(Method method) {
 bool Quantized(Method method) { return method == Method::kQlora || method == Method::kQdora; }
 bool UsesDora(Method method) { return method == Method::kDora || method == Method::kQdora; }
 
+std::string BaseFlags(const TrainOptions& o) {
+  if (!Quantized(o.method)) return "";
+  const Nf4Options usual;
+  std::string flags = " --load_in_4bit";
+  if (o.quant.kind != usual.kind) absl::StrAppend(&flags, " --quant_type=fp4");
+  if (o.quant.block != usual.block) absl::StrAppend(&flags, " --quant_block_size=", o.quant.block);
+  if (o.quant.double_quant != usual.double_quant) absl::StrAppend(&flags, " --double_quant=false");
+  return flags;
+}
+
 absl::Status Validate(const TrainOptions& o) {
   Rules r;
   r.Range<double>("eval_fraction", o.eval_fraction, 0, 0.9);

@@ -72,6 +72,9 @@ struct TrainOptions {
   bool dry_run = false;
 };
 
+// The flags with which generate, evaluate and merge load the base as this run did: " --load_in_4bit ...", or "".
+std::string BaseFlags(const TrainOptions& options);
+
 // InvalidArgument names the flag, its value and what is allowed.
 absl::Status Validate(const TrainOptions& options);
 

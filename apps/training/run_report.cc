@@ -209,7 +209,7 @@ std::string RunReport::TryCommand() const {
   if (o.method == Method::kFull)
     return absl::StrCat("bazel run //apps:generate -- --model=", output_dir_, " --prompt=\"...\"");
   return absl::StrCat("bazel run //apps:generate -- --model=", job_.model.path, " --adapter=", output_dir_,
-                      Quantized(o.method) ? " --load_in_4bit" : "", " --prompt=\"...\"");
+                      BaseFlags(o), " --prompt=\"...\"");
 }
 
 absl::Status RunReport::Close(double eval_loss_before, const EvalResult& after) {
