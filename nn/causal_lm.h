@@ -37,7 +37,7 @@ class CausalLm : public Module {
   // f32 logits of rows of Hidden.
   Tensor Logits(const Tensor& hidden) {
     Tensor y = Tensor::Empty({hidden.dim(0), head().out_features()}, DType::kF32, hidden.device());
-    head().Forward(hidden, y, 0);
+    head().Forward(hidden, y, {});
     return y;
   }
 };

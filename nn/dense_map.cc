@@ -23,12 +23,12 @@ DenseMap::DenseMap(Parameter weight) : weight_(std::move(weight)) {
   LORIKEET_CHECK_EQ(weight_.value.rank(), 2) << "DenseMap: weight is " << Describe(weight_.value);
 }
 
-void DenseMap::Forward(const Tensor& x, Tensor& y, float beta) const {
-  tensor::MatMulInto(y, x, false, InComputeDtype(weight_.value, x), true, 1, beta);
+void DenseMap::Forward(const Tensor& x, Tensor& y, const Epilogue& e) const {
+  tensor::MatMulInto(y, x, false, InComputeDtype(weight_.value, x), true, e);
 }
 
-void DenseMap::InputGrad(const Tensor& dy, Tensor& dx, float beta) const {
-  tensor::MatMulInto(dx, dy, false, InComputeDtype(weight_.value, dy), false, 1, beta);
+void DenseMap::InputGrad(const Tensor& dy, Tensor& dx, const Epilogue& e) const {
+  tensor::MatMulInto(dx, dy, false, InComputeDtype(weight_.value, dy), false, e);
 }
 
 Variable DenseMap::Apply(const Variable& x) {

@@ -23,8 +23,8 @@ class DenseMap : public LinearMap {
   int64_t out_features() const override { return weight_.value.dim(0); }
   bool frozen() const override { return !weight_.trainable; }
   DType dtype() const override { return weight_.value.dtype(); }
-  void Forward(const Tensor& x, Tensor& y, float beta) const override;
-  void InputGrad(const Tensor& dy, Tensor& dx, float beta) const override;
+  void Forward(const Tensor& x, Tensor& y, const Epilogue& e) const override;
+  void InputGrad(const Tensor& dy, Tensor& dx, const Epilogue& e) const override;
   Variable Apply(const Variable& x) override;
   Variable Lookup(const Tensor& ids, DType dtype) override;
   Tensor Rows(const Tensor& ids, DType dtype) const override;

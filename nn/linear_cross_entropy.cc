@@ -69,14 +69,14 @@ void FrozenHead(const Tensor& h, LinearMap& head, const Answers& answers, const 
   for (int64_t begin = 0; begin < h.dim(0); begin += o.chunk) {
     const int64_t end = std::min(begin + o.chunk, h.dim(0));
     Tensor logits = Tensor::Empty({end - begin, head.out_features()}, LossDType(h.dtype()), h.device());
-    head.Forward(h.Slice(0, begin, end), logits, 0);
+    head.Forward(h.Slice(0, begin, end), logits, {});
     const Tensor targets = answers.targets.Slice(0, begin, end);
     if (dh == nullptr) {
       Count(tensor::CrossEntropy(logits, targets, o.softcap), counts);
       continue;
     }
     Tensor part = dh->Slice(0, begin, end);
-    head.InputGrad(LogitsGrad(logits, targets, h.dtype(), o, counts), part, 0);
+    head.InputGrad(LogitsGrad(logits, targets, h.dtype(), o, counts), part, {});
   }
 }
 

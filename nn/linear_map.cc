@@ -9,10 +9,10 @@ namespace lorikeet {
 Variable LinearMap::Apply(const Variable& x) {
   LORIKEET_CHECK(frozen()) << "LinearMap::Apply: a map with parameters must override it";
   Tensor y = Tensor::Empty({x.value().dim(0), out_features()}, x.dtype(), x.value().device());
-  Forward(x.value(), y, 0);
+  Forward(x.value(), y, {});
   return Record("Linear", {x}, y, {}, [this](absl::Span<Tensor>, const Tensor& dy, GradSink& grad) {
     Accumulator dx = grad.Accumulate(0);
-    InputGrad(dy, dx.buffer, dx.beta);
+    InputGrad(dy, dx.buffer, {.beta = dx.beta});
   });
 }
 

@@ -16,6 +16,7 @@
 #include "absl/strings/string_view.h"
 #include "autograd/variable.h"
 #include "nn/module.h"
+#include "tensor/ops/matmul.h"
 #include "tensor/tensor.h"
 
 namespace lorikeet {
@@ -31,9 +32,12 @@ class LinearMap {
   // The dtype of Dense(): what the weights were before packing.
   virtual DType dtype() const = 0;
 
-  // y = beta*y + x*W^T and dx = beta*dx + dy*W. With beta 0 the output may be uninitialised.
-  virtual void Forward(const Tensor& x, Tensor& y, float beta) const = 0;
-  virtual void InputGrad(const Tensor& dy, Tensor& dx, float beta) const = 0;
+  // y = x*W^T and dx = dy*W, with what tensor/ops/matmul.h lets a product do besides:
+  //   y = alpha * gain * (x*W^T + u*v) + beta*y.
+  // So an adapter's correction costs no pass of its own over y. With beta 0 the output may be uninitialised.
+  using Epilogue = tensor::Epilogue;
+  virtual void Forward(const Tensor& x, Tensor& y, const Epilogue& e) const = 0;
+  virtual void InputGrad(const Tensor& dy, Tensor& dx, const Epilogue& e) const = 0;
 
   // The differentiable forms. The defaults are those of a frozen map: one record that saves no activation, and a
   // constant lookup. A map with parameters overrides both.

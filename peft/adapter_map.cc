@@ -1,6 +1,9 @@
 #include "peft/adapter_map.h"
 
 #include "tensor/check.h"
+#include "tensor/dtype.h"
+#include "tensor/ops/copy.h"
+#include "tensor/ops/elementwise.h"
 #include "tensor/ops/matmul.h"
 #include "tensor/ops/random.h"
 
@@ -36,13 +39,34 @@ Tensor AdapterMap::BasePlusProduct() const {
   return w;
 }
 
+Tensor AdapterMap::Product(const Tensor& a, const Tensor& b, float alpha) {
+  Tensor y = Tensor::Empty({a.dim(0), b.dim(1)}, a.dtype(), a.device());
+  tensor::MatMulInto(y, a, false, b, false, alpha, 0);
+  return y;
+}
+
+AdapterMap::Epilogue AdapterMap::With(Epilogue e, const Tensor& u, const Tensor& v) {
+  e.u = u;
+  e.v = v;
+  return e;
+}
+
+void AdapterMap::FinishInto(Tensor& y, const Epilogue& e, absl::FunctionRef<void(Tensor&)> fill) {
+  Tensor z = Tensor::Empty(y.shape(), y.dtype() == DType::kF64 ? DType::kF64 : DType::kF32, y.device());
+  fill(z);
+  if (e.u.defined()) tensor::MatMulInto(z, e.u, false, e.v, false, 1, 1);
+  if (e.gain.defined()) tensor::MulInPlace(z, e.gain);
+  if (e.alpha != 1) tensor::ScaleInPlace(z, e.alpha);
+  if (e.beta != 0) tensor::AddInPlace(z, y, e.beta);
+  tensor::CopyInto(z, y);
+}
+
 Tensor AdapterMap::AddFactorGrads(const Tensor& g, const Tensor& x, const Tensor& u, const Tensor& b, int a_input,
                                   int b_input, GradSink& grad) const {
-  Tensor du = Tensor::Empty(u.shape(), g.dtype(), g.device());
-  tensor::MatMulInto(du, g, false, b, false, scaling_, 0);
+  const Tensor du = Product(g, b, scaling_);
   if (grad.wants(b_input)) {
     Accumulator db = grad.Accumulate(b_input);
-    tensor::MatMulInto(db.buffer, g, true, u, false, scaling_, db.beta);
+    tensor::MatMulInto(db.buffer, g, true, u, false, 1, db.beta);
   }
   if (grad.wants(a_input)) {
     Accumulator da = grad.Accumulate(a_input);

@@ -3,8 +3,9 @@
 //        x ---------> base ----------> (+) -> y          A [r, in],  B [out, r],  u = dropout(x)*A^T  [tokens, r]
 //        `-> dropout -> A -> B -> *s ---^
 //
-// The factors are f32 (f64 in gradient checks) and cast to x's dtype where they are used. The base is not asked how it
-// stores W, so the same code adapts dense and 4-bit weights. Ownership: the map owns its base; TakeBase gives it back.
+// u is kept with s in it. The factors are f32 (f64 in gradient checks) and cast to x's dtype where they are used. The
+// base is not asked how it stores W, so the same code adapts dense and 4-bit weights. Ownership: the map owns its base;
+// TakeBase gives it back.
 #ifndef LORIKEET_PEFT_ADAPTER_MAP_H_
 #define LORIKEET_PEFT_ADAPTER_MAP_H_
 
@@ -12,6 +13,7 @@
 #include <memory>
 #include <utility>
 
+#include "absl/functional/function_ref.h"
 #include "autograd/parameter.h"
 #include "autograd/tape.h"
 #include "nn/linear_map.h"
@@ -63,8 +65,15 @@ class AdapterMap : public LinearMap {
   // W + s*B*A in the factors' dtype, in memory that nothing else holds.
   Tensor BasePlusProduct() const;
 
-  // The factors' part of a rule: adds dB = s*g^T*u to input `b_input` and dA = du^T*x to input `a_input`, and returns
-  // du = s*g*B. g [tokens, out] is the gradient of base(x) + s*u*B^T, x the (dropped-out) input of A.
+  // alpha * a*b in a's dtype.
+  static Tensor Product(const Tensor& a, const Tensor& b, float alpha);
+  // e, which has no correction yet, with u*v.
+  static Epilogue With(Epilogue e, const Tensor& u, const Tensor& v);
+  // y = what e makes of the sums that `fill` writes, for sums that the base's product cannot finish itself.
+  static void FinishInto(Tensor& y, const Epilogue& e, absl::FunctionRef<void(Tensor&)> fill);
+
+  // The factors' part of a rule: adds dB = g^T*u to input `b_input` and dA = du^T*x to input `a_input`, and returns
+  // du = s*g*B. g [tokens, out] is the gradient of base(x) + u*B^T, u = s*x*A^T, x the (dropped-out) input of A.
   Tensor AddFactorGrads(const Tensor& g, const Tensor& x, const Tensor& u, const Tensor& b, int a_input, int b_input,
                         GradSink& grad) const;
 

@@ -11,17 +11,6 @@
 #include "tensor/ops/reduce.h"
 
 namespace lorikeet {
-namespace {
-
-// alpha * a*op(b), in a's dtype.
-Tensor Product(const Tensor& a, const Tensor& b, bool transpose_b, float alpha) {
-  Tensor y = Tensor::Empty({a.dim(0), b.dim(transpose_b ? 0 : 1)}, a.dtype(), a.device());
-  tensor::MatMulInto(y, a, false, b, transpose_b, alpha, 0);
-  return y;
-}
-
-}  // namespace
-
 DoraMap::DoraMap(std::unique_ptr<LinearMap> base, LoraFactors f, absl::optional<Tensor> magnitude,
                  const AdapterRun* run, uint64_t index)
     : AdapterMap(std::move(base), std::move(f), run, index) {
@@ -38,7 +27,7 @@ Tensor DoraMap::FactorThroughBase(DType compute) const {
   const Tensor& a = a_.value;
   Tensor aw = Tensor::Empty({rank(), out_features()}, a.dtype(), a.device());
   if (compute != DType::kBF16 || a.dtype() != DType::kF32) {
-    base_->Forward(a, aw, 0);
+    base_->Forward(a, aw, {});
     return aw;
   }
   Tensor digits = Tensor::Empty({2 * rank(), in_features()}, compute, a.device());
@@ -46,14 +35,14 @@ Tensor DoraMap::FactorThroughBase(DType compute) const {
   tensor::CopyInto(a, high);
   tensor::CopyInto(tensor::Sub(a, high.Cast(a.dtype())), low);
   Tensor both = Tensor::Empty({2 * rank(), out_features()}, a.dtype(), a.device());
-  base_->Forward(digits, both, 0);
+  base_->Forward(digits, both, {});
   return tensor::Add(both.Slice(0, 0, rank()), both.Slice(0, rank(), 2 * rank()));
 }
 
 Tensor DoraMap::Norm(DType compute) const {
   const Tensor &a = a_.value, &b = b_.value;
-  const Tensor k = Product(a, a, true, scaling_);                                     // s*A*A^T  [r, r]
-  Tensor m = Product(b, k, false, scaling_);                                          // s^2*B*(A*A^T)  [out, r]
+  const Tensor k = Product(a, a.Transpose(0, 1), scaling_);                           // s*A*A^T  [r, r]
+  Tensor m = Product(b, k, scaling_);                                                 // s^2*B*(A*A^T)  [out, r]
   tensor::AddInPlace(m, FactorThroughBase(compute).Transpose(0, 1), 2.0 * scaling_);  // + 2s*W*A^T
   const Tensor squared = tensor::Add(squared_norm_, tensor::RowDot(m, b));
   return tensor::Sqrt(tensor::Maximum(squared, 0));  // cancellation may leave it a hair below zero
@@ -80,28 +69,25 @@ DoraMap::Scale DoraMap::CurrentScale(DType compute) const {
   return {n, tensor::Div(tensor::Add(magnitude_.value, one), n)};
 }
 
-// z = x*W^T + s*u*B^T in the factors' dtype, with u = x*A^T.
-Tensor DoraMap::Unscaled(const Tensor& x, const Tensor& a, const Tensor& b, Tensor* u) const {
-  Tensor z = Tensor::Empty({x.dim(0), out_features()}, a_.value.dtype(), x.device());
-  base_->Forward(x, z, 0);
-  *u = tensor::MatMul(x, a, false, true);
-  tensor::MatMulInto(z, *u, false, b, true, scaling_, 1);
-  return z;
+void DoraMap::Forward(const Tensor& x, Tensor& y, const Epilogue& e) const {
+  if (e.u.defined() || e.gain.defined()) return FinishInto(y, e, [&](Tensor& z) { Forward(x, z, {}); });
+  const Tensor a = a_.value.Cast(x.dtype()), b = b_.value.Cast(x.dtype());
+  Epilogue scaled = With(e, Product(x, a.Transpose(0, 1), scaling_), b.Transpose(0, 1));
+  scaled.gain = CurrentScale(x.dtype()).gain;
+  base_->Forward(x, y, scaled);
 }
 
-void DoraMap::Forward(const Tensor& x, Tensor& y, float beta) const {
-  Tensor u;
-  Tensor z = Unscaled(x, a_.value.Cast(x.dtype()), b_.value.Cast(x.dtype()), &u);
-  tensor::MulInPlace(z, CurrentScale(x.dtype()).gain);
-  if (beta != 0) tensor::AddInPlace(z, y, beta);
-  tensor::CopyInto(z, y);
-}
-
-void DoraMap::InputGrad(const Tensor& dy, Tensor& dx, float beta) const {
+void DoraMap::InputGrad(const Tensor& dy, Tensor& dx, const Epilogue& e) const {
+  if (e.u.defined()) return FinishInto(dx, e, [&](Tensor& z) { InputGrad(dy, z, {}); });
   const Tensor dz = tensor::ColumnScale(dy, CurrentScale(dy.dtype()).gain, dy.dtype());
-  base_->InputGrad(dz, dx, beta);
-  const Tensor du = Product(dz, b_.value.Cast(dy.dtype()), false, scaling_);
-  tensor::MatMulInto(dx, du, false, a_.value.Cast(dy.dtype()), false, 1, 1);
+  base_->InputGrad(dz, dx, With(e, Product(dz, b_.value.Cast(dy.dtype()), scaling_), a_.value.Cast(dy.dtype())));
+}
+
+// x*W^T + u*B^T in y's dtype or another, scaled by the gain or not.
+Tensor DoraMap::Output(const Tensor& x, const Tensor& u, const Tensor& b, DType dtype, const Tensor& gain) const {
+  Tensor y = Tensor::Empty({x.dim(0), out_features()}, dtype, x.device());
+  base_->Forward(x, y, {.u = u, .v = b.Transpose(0, 1), .gain = gain});
+  return y;
 }
 
 Variable DoraMap::Apply(const Variable& x) {
@@ -109,12 +95,17 @@ Variable DoraMap::Apply(const Variable& x) {
   if (mask.p > 0) return ApplyWithDropout(x, mask);
   const Variable a = Use(a_, x.dtype()), b = Use(b_, x.dtype()), m = Use(magnitude_);
   const Scale scale = CurrentScale(x.dtype());
-  Tensor u;
-  const Tensor z = Unscaled(x.value(), a.value(), b.value(), &u);
-  const Tensor y = tensor::ColumnScale(z, scale.gain, x.dtype());
+  const Tensor u = Product(x.value(), a.value().Transpose(0, 1), scaling_);
   // dm = sum dy*z / n = sum dy*y / (g*n), so y serves, which the next layer often keeps anyway; unless a gain is 0.
   const bool keeps_z = tensor::SumAll(tensor::Equal(scale.gain, Tensor::Zeros({}, scale.gain.dtype()))).item() > 0;
-  const Tensor kept = keeps_z ? z.Cast(x.dtype()) : y;
+  Tensor y, kept;
+  if (keeps_z) {
+    const Tensor z = Output(x.value(), u, b.value(), a_.value.dtype(), Tensor());
+    y = tensor::ColumnScale(z, scale.gain, x.dtype());
+    kept = z.Cast(x.dtype());
+  } else {
+    kept = y = Output(x.value(), u, b.value(), x.dtype(), scale.gain);
+  }
   const Tensor divisor = keeps_z ? scale.norm : tensor::Mul(scale.gain, scale.norm);
   return Record("Dora", {x, a, b, m}, y, {x.value(), a.value(), b.value(), u, kept, scale.gain, divisor},
                 [this](absl::Span<Tensor> saved, const Tensor& dy, GradSink& grad) {
@@ -124,8 +115,7 @@ Variable DoraMap::Apply(const Variable& x) {
                   const Tensor du = AddFactorGrads(dz, x, u, b, 1, 2, grad);
                   if (!grad.wants(0)) return;
                   Accumulator dx = grad.Accumulate(0);
-                  base_->InputGrad(dz, dx.buffer, dx.beta);
-                  tensor::MatMulInto(dx.buffer, du, false, a, false, 1, 1);
+                  base_->InputGrad(dz, dx.buffer, {.beta = dx.beta, .u = du, .v = a});
                 });
 }
 
@@ -134,11 +124,11 @@ Variable DoraMap::Apply(const Variable& x) {
 Variable DoraMap::ApplyWithDropout(const Variable& x, const Mask& mask) {
   const Variable a = Use(a_, x.dtype()), b = Use(b_, x.dtype()), m = Use(magnitude_);
   const Scale scale = CurrentScale(x.dtype());
-  Tensor u;
-  const Tensor z = Unscaled(mask(x.value()), a.value(), b.value(), &u);
+  const Tensor dropped = mask(x.value());
+  const Tensor u = Product(dropped, a.value().Transpose(0, 1), scaling_);
+  const Tensor z = Output(dropped, u, b.value(), a_.value.dtype(), Tensor());
   Tensor y = tensor::Mul(z, tensor::AddScalar(scale.gain, -1));
-  base_->Forward(x.value(), y, 1);
-  tensor::MatMulInto(y, u, false, b.value(), true, scaling_, 1);
+  base_->Forward(x.value(), y, {.beta = 1, .u = u, .v = b.value().Transpose(0, 1)});
   return Record("Dora", {x, a, b, m}, y.Cast(x.dtype()),
                 {x.value(), a.value(), b.value(), u, z.Cast(x.dtype()), scale.gain, scale.norm},
                 [this, mask](absl::Span<Tensor> saved, const Tensor& dy, GradSink& grad) {
@@ -148,9 +138,10 @@ Variable DoraMap::ApplyWithDropout(const Variable& x, const Mask& mask) {
                   const Tensor du = AddFactorGrads(dz, mask(x), u, b, 1, 2, grad);
                   if (!grad.wants(0)) return;
                   Accumulator dx = grad.Accumulate(0);
-                  base_->InputGrad(dy, dx.buffer, dx.beta);
-                  Tensor dropped = tensor::MatMul(du, a);
-                  base_->InputGrad(tensor::ColumnScale(dy, tensor::AddScalar(gain, -1), dy.dtype()), dropped, 1);
+                  base_->InputGrad(dy, dx.buffer, {.beta = dx.beta});
+                  Tensor dropped = Tensor::Empty(x.shape(), x.dtype(), x.device());
+                  const Tensor rest = tensor::ColumnScale(dy, tensor::AddScalar(gain, -1), dy.dtype());
+                  base_->InputGrad(rest, dropped, {.u = du, .v = a});
                   tensor::AddInPlace(dx.buffer, mask(dropped));
                 });
 }

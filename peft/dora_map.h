@@ -8,8 +8,8 @@
 // The norm never forms W + s*B*A:  n^2 = ||W||^2 + 2s<B, W*A^T> + s^2<B, B*(A*A^T)>  row by row, where W*A^T is the
 // base applied to A's rows, so it works over any frozen base for one skinny product; ||W||^2 is computed once, when the
 // map is made, and n once per AdapterRun::weights_version where that is tracked. The norm is in the factors' dtype
-// (f32), and so are z and its scaling, whatever dtype x has: g in bf16, or times a z in bf16, would round away most of
-// what m learns.
+// (f32), and the product's sums are scaled before they are rounded, whatever dtype x has: g in bf16, or times a z in
+// bf16, would round away most of what m learns.
 // With dropout the undropped base output is kept and only the correction sees x' = dropout(x), as in PEFT:
 //   y = W*x + (g-1)*(W*x') + g*s*B*A*x'.
 // A row with n = 0 has g = 1 (PEFT: NaN). A bias is not scaled (it is outside the map).
@@ -37,8 +37,8 @@ class DoraMap : public AdapterMap {
           uint64_t index);
 
   bool frozen() const override { return !a_.trainable && !b_.trainable && !magnitude_.trainable; }
-  void Forward(const Tensor& x, Tensor& y, float beta) const override;
-  void InputGrad(const Tensor& dy, Tensor& dx, float beta) const override;
+  void Forward(const Tensor& x, Tensor& y, const Epilogue& e) const override;
+  void InputGrad(const Tensor& dy, Tensor& dx, const Epilogue& e) const override;
   Variable Apply(const Variable& x) override;
   // diag(m/n) * (W + s*B*A).
   Tensor Merged() const override;
@@ -59,7 +59,7 @@ class DoraMap : public AdapterMap {
   Tensor Norm(DType compute) const;
   Tensor FactorThroughBase(DType compute) const;  // (W*A^T)^T, [r, out]
   Variable ApplyWithDropout(const Variable& x, const Mask& mask);
-  Tensor Unscaled(const Tensor& x, const Tensor& a, const Tensor& b, Tensor* u) const;
+  Tensor Output(const Tensor& x, const Tensor& u, const Tensor& b, DType dtype, const Tensor& gain) const;
 
   Parameter magnitude_;
   Tensor squared_norm_;  // ||W||^2 per row, [out]

@@ -164,10 +164,10 @@ TEST(DoraMapTest, TheNormOverABf16BaseKeepsTheFactorsDigits) {
   const DoraMap map(Dense(w), {.a = a, .b = b, .scaling = 1.1f}, m, nullptr, 0);
   // With m = 1 the gain is 1 / n: read it off what the map does to x, in f32.
   Tensor y = Tensor::Empty({3, 37}, DType::kF32), wide = Tensor::Empty({3, 37}, DType::kF32);
-  map.Forward(x, y, 0);
+  map.Forward(x, y, {});
   const std::vector<double> norms = DirectNorms(w, a, b, 1.1f);
   const LoraMap lora(Dense(w), {.a = a, .b = b, .scaling = 1.1f}, nullptr, 0);
-  lora.Forward(x, wide, 0);
+  lora.Forward(x, wide, {});
   const std::vector<double> got = Values(y), z = Values(wide);
   for (size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i] * norms[i % 37] / z[i], 1, 1e-4) << i;
 }
@@ -192,10 +192,10 @@ TEST(DoraMapTest, ForwardAndInputGradAgreeWithApply) {
   std::vector<double> want = Values(c.map.Apply(c.x).value());
   const std::vector<double> before = Values(y);
   for (size_t i = 0; i < want.size(); ++i) want[i] += 0.5 * before[i];
-  c.map.Forward(c.x, y, 0.5f);
+  c.map.Forward(c.x, y, {.beta = 0.5f});
   EXPECT_TRUE(IsClose(y, want, 1e-12));
   Tensor dx = Tensor::Zeros({kTokens, kIn}, DType::kF64);
-  c.map.InputGrad(c.dy, dx, 0);
+  c.map.InputGrad(c.dy, dx, {});
   EXPECT_TRUE(IsClose(c.Backward(), Values(dx), 1e-12));
 }
 

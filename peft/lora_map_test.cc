@@ -84,21 +84,21 @@ TEST(LoraMapTest, ValueIsTheMergedWeightTimesX) {
   const Tensor want = tensor::MatMul(c.x, c.map.Merged(), false, true);
   EXPECT_TRUE(IsClose(c.map.Apply(c.x).value(), Values(want), 1e-12));
   Tensor y = Tensor::Zeros({kTokens, kOut}, DType::kF64);
-  c.map.Forward(c.x, y, 0);
+  c.map.Forward(c.x, y, {});
   EXPECT_TRUE(IsClose(y, Values(want), 1e-12));
 }
 
 TEST(LoraMapTest, InputGradIsTheGradientOfApply) {
   Case c(/*dropout=*/0);
   Tensor dx = Tensor::Zeros({kTokens, kIn}, DType::kF64);
-  c.map.InputGrad(c.dy, dx, 0);
+  c.map.InputGrad(c.dy, dx, {});
   EXPECT_TRUE(IsClose(c.Backward(), Values(dx), 1e-12));
 }
 
 TEST(LoraMapTest, DropoutTouchesOnlyTheFactorsAndOnlyInTraining) {
   Case c(/*dropout=*/0.4f);
   Tensor want = Tensor::Zeros({kTokens, kOut}, DType::kF64);
-  c.map.base().Forward(c.x, want, 0);
+  c.map.base().Forward(c.x, want, {});
   const Tensor dropped = tensor::Dropout(c.x, 0.4f, c.run.key.Fold(17));
   const Tensor u = tensor::MatMul(dropped, c.a, false, true);
   tensor::MatMulInto(want, u, false, c.b, true, 0.75f, 1);

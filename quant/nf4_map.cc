@@ -12,9 +12,9 @@ Nf4Map::Nf4Map(Nf4Tensor w) : w_(std::move(w)), buffers_(Nf4ToCheckpoint("weight
   LORIKEET_CHECK_EQ(w_.shape.rank(), 2) << "Nf4Map: weight of shape " << w_.shape;
 }
 
-void Nf4Map::Forward(const Tensor& x, Tensor& y, float beta) const { MatMulNf4Into(y, x, w_, true, 1, beta); }
+void Nf4Map::Forward(const Tensor& x, Tensor& y, const Epilogue& e) const { MatMulNf4Into(y, x, w_, true, e); }
 
-void Nf4Map::InputGrad(const Tensor& dy, Tensor& dx, float beta) const { MatMulNf4Into(dx, dy, w_, false, 1, beta); }
+void Nf4Map::InputGrad(const Tensor& dy, Tensor& dx, const Epilogue& e) const { MatMulNf4Into(dx, dy, w_, false, e); }
 
 Tensor Nf4Map::Rows(const Tensor& ids, DType dtype) const {
   const int64_t n = ids.size(), in = in_features();

@@ -31,8 +31,8 @@ class Nf4Map : public LinearMap {
   int64_t out_features() const override { return w_.shape[0]; }
   bool frozen() const override { return true; }
   DType dtype() const override { return w_.dtype; }
-  void Forward(const Tensor& x, Tensor& y, float beta) const override;
-  void InputGrad(const Tensor& dy, Tensor& dx, float beta) const override;
+  void Forward(const Tensor& x, Tensor& y, const Epilogue& e) const override;
+  void InputGrad(const Tensor& dy, Tensor& dx, const Epilogue& e) const override;
   Tensor Rows(const Tensor& ids, DType dtype) const override;
   Tensor Dense() const override { return Dequantize(w_, w_.dtype); }
   // Shows the buffers for reading: replacing one does not change the map.

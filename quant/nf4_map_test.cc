@@ -45,8 +45,8 @@ TEST(Nf4MapTest, ItIsTheLinearMapOfItsDecodedWeight) {
   EXPECT_EQ(map.dtype(), DType::kBF16);
   const Tensor x = Random(7, 160, DType::kF32, 2), dy = Random(7, 96, DType::kF32, 3);
   Tensor y = Tensor::Empty({7, 96}, DType::kF32), dx = Tensor::Full({7, 160}, 0.5, DType::kF32), want_dx = dx.Clone();
-  map.Forward(x, y, 0);
-  map.InputGrad(dy, dx, 1);
+  map.Forward(x, y, {});
+  map.InputGrad(dy, dx, {.beta = 1});
   const Tensor dense = Dequantize(map.weight(), DType::kF32);
   tensor::MatMulInto(want_dx, dy, false, dense, false, 1, 1);
   EXPECT_TRUE(SameBits(y, tensor::MatMul(x, dense, false, true)));

@@ -2,7 +2,7 @@
 //
 //   Tensor y  = MatMulNf4(x, w, /*transpose_w=*/true);      // y = x*W^T    x [M,in],   w [out,in]
 //   Tensor dx = MatMulNf4(dy, w, /*transpose_w=*/false);    // dx = dy*W    dy [M,out]
-//   MatMulNf4Into(y, x, w, true, /*alpha=*/1, /*beta=*/1);  // y += x*W^T, in place
+//   MatMulNf4Into(y, x, w, true, {.beta = 1});              // y += x*W^T, in place
 //
 // The weight is used as round_to_dtype(code * scale) in x's dtype: the bits of Dequantize. With more than kDotRows rows
 // of x and columns of y the product's bits, too, are those of MatMul over Dequantize. Up to kDotRows rows (generation)
@@ -14,6 +14,7 @@
 #define LORIKEET_QUANT_NF4_MATMUL_H_
 
 #include "quant/nf4.h"
+#include "tensor/ops/matmul.h"
 #include "tensor/tensor.h"
 
 namespace lorikeet {
@@ -21,8 +22,8 @@ namespace lorikeet {
 // The result has x's dtype.
 Tensor MatMulNf4(const Tensor& x, const Nf4Tensor& w, bool transpose_w);
 
-// y = alpha * x*W^T + beta * y, or with W untransposed; y may be any float. beta = 0 overwrites.
-void MatMulNf4Into(Tensor& y, const Tensor& x, const Nf4Tensor& w, bool transpose_w, float alpha = 1, float beta = 0);
+// y = alpha * gain * (x*W^T + u*v) + beta * y, or with W untransposed; y may be any float. beta = 0 overwrites.
+void MatMulNf4Into(Tensor& y, const Tensor& x, const Nf4Tensor& w, bool transpose_w, const tensor::Epilogue& e);
 
 }  // namespace lorikeet
 

@@ -74,7 +74,7 @@ TEST(Nf4MatMulTest, AFewRowsMatchTheProductWithTheDecodedWeight) {
       EXPECT_LE(LargestDifference(MatMulNf4(x, w, true), want), 1e-4);
       const Tensor b = x.Cast(DType::kBF16);
       Tensor y = Tensor::Empty({tokens, 133}, DType::kF32), want_b = Tensor::Empty({tokens, 133}, DType::kF32);
-      MatMulNf4Into(y, b, w, true);
+      MatMulNf4Into(y, b, w, true, {});
       tensor::MatMulInto(want_b, b, false, Dequantize(w, DType::kBF16), true);
       EXPECT_LE(LargestDifference(y, want_b), 2e-4);
     }
@@ -103,7 +103,7 @@ TEST(Nf4MatMulTest, ProductsAddIntoTheOutput) {
   const Nf4Tensor w = RandomWeight(128, 192);
   const Tensor x = Random(10, 192, DType::kBF16, 4);
   Tensor y = Random(10, 128, DType::kF32, 5), want = y.Clone();
-  MatMulNf4Into(y, x, w, true, 0.5f, 2);
+  MatMulNf4Into(y, x, w, true, {.alpha = 0.5f, .beta = 2});
   tensor::MatMulInto(want, x, false, Dequantize(w, DType::kBF16), true, 0.5f, 2);
   EXPECT_TRUE(SameBits(y, want));
 }
@@ -122,8 +122,8 @@ TEST(Nf4MatMulTest, ThePlainDecoderGivesTheSameBits) {
   for (bool transpose : {false, true}) {
     const Tensor x = Random(40, transpose ? 320 : 192, DType::kBF16, 7);
     Tensor a = Tensor::Empty({40, transpose ? 192 : 320}, DType::kBF16), b = Tensor::Empty(a.shape(), DType::kBF16);
-    tensor::MatMulPanels(a, x, best.source(), transpose);
-    tensor::MatMulPanels(b, x, plain.source(), transpose);
+    tensor::MatMulPanels(a, x, best.source(), transpose, {});
+    tensor::MatMulPanels(b, x, plain.source(), transpose, {});
     EXPECT_TRUE(SameBits(a, b));
   }
 }

@@ -1,14 +1,14 @@
-// Matrix products: y = alpha * a*b + beta * y. The contract of a backend.
+// Matrix products: y = alpha * g * (a*b + u*v) + beta * y, where g, u and v may be absent. The contract of a backend.
 //
-//   kCpuMatMul.matmul(a, b, y, /*alpha=*/1, /*beta=*/0, {});            // a [M,K], b [K,N], y [M,N]
-//   kCpuMatMul.matmul_panels(x, source, /*transpose_w=*/true, y, 1, 0, {});   // y = x*W^T, W decoded while it is
-//   packed
+//   kCpuMatMul.matmul(a, b, y, {.alpha = 2}, {});                    // y = 2*a*b      a [M,K], b [K,N], y [M,N]
+//   kCpuMatMul.matmul_panels(x, source, /*transpose_w=*/true, y, {}, {});     // y = x*W^T, W decoded while packed
+//   kCpuMatMul.matmul(x, wt, y, {.u = u, .v = bt, .gain = g}, {});   // y = g*(x*W^T + u*B^T): DoRA in one product
 //
 // matmul: any strides, so a transposed operand is a view with its strides exchanged; M, N and K may be 0 (K = 0 leaves
 // beta * y). y overlaps neither operand. beta = 0 overwrites y whatever it held, NaN included.
 // dtypes: a and b agree (f64, f32, bf16, f16), or a is f32 and b is bf16 or f16, which is widened exactly. y is any
-// float. Sums are kept in f32 (f64 for f64 operands) over the whole of K in ascending order, then scaled, added to
-// beta * y and rounded once.
+// float. Sums are kept in f32 (f64 for f64 operands) over the whole of K in ascending order, then over u*v's, then
+// scaled, added to beta * y and rounded once.
 // bf16 operands use the bf16 dot instruction (vdpbf16ps) where the processor has it: per pair of k, the odd product is
 // added first, then the even one, each rounded to nearest even, denormals taken as zero (in a bf16 y too). Elsewhere
 // bf16 is widened and multiplied in f32, in ascending k.
@@ -58,11 +58,18 @@ struct PanelSource {
                    int64_t x_stride, float* y, int64_t y_stride) = nullptr;
 };
 
+// What a product does besides, while its sums are at hand. An absent View has no data.
+struct MatMulEpilogue {
+  float alpha = 1, beta = 0;
+  View u = {}, v = {};  // a low-rank correction, [M,R] and [R,N], in a's dtype, any strides. Both or neither
+  View gain = {};       // one factor a column, [N] contiguous, f32 (f64 for f64 operands)
+};
+
 struct MatMulKernels {
-  void (*matmul)(View a, View b, View y, float alpha, float beta, LaunchContext) = nullptr;
-  // transpose_w: y [M,rows] = alpha * x*W^T + beta * y, x [M,cols]. Otherwise y [M,cols] = alpha * x*W + beta * y,
-  // x [M,rows]. x is bf16 or f32, and W is decoded to x's dtype.
-  void (*matmul_panels)(View x, const PanelSource& w, bool transpose_w, View y, float alpha, float beta,
+  void (*matmul)(View a, View b, View y, const MatMulEpilogue&, LaunchContext) = nullptr;
+  // transpose_w: x*W^T with x [M,cols] and y [M,rows]. Otherwise x*W with x [M,rows] and y [M,cols]. x is bf16 or f32,
+  // and W is decoded to x's dtype.
+  void (*matmul_panels)(View x, const PanelSource& w, bool transpose_w, View y, const MatMulEpilogue&,
                         LaunchContext) = nullptr;
 };
 

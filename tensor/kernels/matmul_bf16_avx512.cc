@@ -44,30 +44,30 @@ inline __m512i BroadcastPair(const char* p) {
 
 inline __m512 WidenBF16(__m256i b) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(b), 16)); }
 
-// y = alpha * sum + beta * y for 16 columns, or for those in the mask: masked stores of 16-bit elements are slow.
+// y = scale * sum + beta * y for 16 columns, or for those in the mask: masked stores of 16-bit elements are slow.
 template <bool kBeta>
-inline void Finish(const Strip& s, __m512 sum, uint16_t* y) {
-  __m512 v = _mm512_mul_ps(sum, _mm512_set1_ps(s.alpha));
+inline void Finish(__m512 sum, __m512 scale, float beta, uint16_t* y) {
+  __m512 v = _mm512_mul_ps(sum, scale);
   const __m256i* old = reinterpret_cast<const __m256i*>(y);
-  if constexpr (kBeta) v = _mm512_fmadd_ps(_mm512_set1_ps(s.beta), WidenBF16(_mm256_loadu_si256(old)), v);
+  if constexpr (kBeta) v = _mm512_fmadd_ps(_mm512_set1_ps(beta), WidenBF16(_mm256_loadu_si256(old)), v);
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(y), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(v)));
 }
 template <bool kBeta>
-inline void Finish(const Strip& s, __m512 sum, uint16_t* y, __mmask16 mask) {
-  __m512 v = _mm512_mul_ps(sum, _mm512_set1_ps(s.alpha));
-  if constexpr (kBeta) v = _mm512_fmadd_ps(_mm512_set1_ps(s.beta), WidenBF16(_mm256_maskz_loadu_epi16(mask, y)), v);
+inline void Finish(__m512 sum, __m512 scale, float beta, uint16_t* y, __mmask16 mask) {
+  __m512 v = _mm512_mul_ps(sum, scale);
+  if constexpr (kBeta) v = _mm512_fmadd_ps(_mm512_set1_ps(beta), WidenBF16(_mm256_maskz_loadu_epi16(mask, y)), v);
   _mm256_mask_storeu_epi16(y, mask, reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(v)));
 }
 template <bool kBeta>
-inline void Finish(const Strip& s, __m512 sum, float* y) {
-  __m512 v = _mm512_mul_ps(sum, _mm512_set1_ps(s.alpha));
-  if constexpr (kBeta) v = _mm512_fmadd_ps(_mm512_set1_ps(s.beta), _mm512_loadu_ps(y), v);
+inline void Finish(__m512 sum, __m512 scale, float beta, float* y) {
+  __m512 v = _mm512_mul_ps(sum, scale);
+  if constexpr (kBeta) v = _mm512_fmadd_ps(_mm512_set1_ps(beta), _mm512_loadu_ps(y), v);
   _mm512_storeu_ps(y, v);
 }
 template <bool kBeta>
-inline void Finish(const Strip& s, __m512 sum, float* y, __mmask16 mask) {
-  __m512 v = _mm512_mul_ps(sum, _mm512_set1_ps(s.alpha));
-  if constexpr (kBeta) v = _mm512_fmadd_ps(_mm512_set1_ps(s.beta), _mm512_maskz_loadu_ps(mask, y), v);
+inline void Finish(__m512 sum, __m512 scale, float beta, float* y, __mmask16 mask) {
+  __m512 v = _mm512_mul_ps(sum, scale);
+  if constexpr (kBeta) v = _mm512_fmadd_ps(_mm512_set1_ps(beta), _mm512_maskz_loadu_ps(mask, y), v);
   _mm512_mask_storeu_ps(y, mask, v);
 }
 
@@ -76,14 +76,25 @@ template <bool kBeta, int R, int V, typename T>
 inline void FinishTile(const Strip& s, const __m512 (&sum)[R][V], T* y) {
   const int64_t last = s.columns - 16 * (V - 1);
   const __mmask16 mask = static_cast<__mmask16>((1u << last) - 1);
+  __m512 scale[V];
+  Unroll<V>([&](auto v) {
+    constexpr int j = decltype(v)::value;
+    scale[j] = _mm512_set1_ps(s.alpha);
+    if (s.gain == nullptr) return;
+    const __mmask16 exist = j == V - 1 ? mask : static_cast<__mmask16>(0xffff);
+    scale[j] = _mm512_mul_ps(scale[j], _mm512_maskz_loadu_ps(exist, s.gain + 16 * j));
+  });
   Unroll<R>([&](auto r) {
     constexpr int i = decltype(r)::value;
     T* row = y + i * s.y_row;
-    Unroll<V - 1>([&](auto v) { Finish<kBeta>(s, sum[i][decltype(v)::value], row + 16 * decltype(v)::value); });
+    Unroll<V - 1>([&](auto v) {
+      constexpr int j = decltype(v)::value;
+      Finish<kBeta>(sum[i][j], scale[j], s.beta, row + 16 * j);
+    });
     if (last == 16) {
-      Finish<kBeta>(s, sum[i][V - 1], row + 16 * (V - 1));
+      Finish<kBeta>(sum[i][V - 1], scale[V - 1], s.beta, row + 16 * (V - 1));
     } else {
-      Finish<kBeta>(s, sum[i][V - 1], row + 16 * (V - 1), mask);
+      Finish<kBeta>(sum[i][V - 1], scale[V - 1], s.beta, row + 16 * (V - 1), mask);
     }
   });
 }
@@ -94,6 +105,24 @@ inline void FinishTile(const Strip& s, const __m512 (&sum)[R][V], int64_t row) {
     FinishTile<true>(s, sum, y);
   } else {
     FinishTile<false>(s, sum, y);
+  }
+}
+
+// sum += rows of one matrix times steps of a panel, which advances.
+template <int R, int V>
+[[gnu::always_inline]] inline void Steps(const char* a, int64_t a_row, int64_t a_step, int64_t steps,
+                                         const uint32_t*& panel, __m512 (&sum)[R][V]) {
+  for (int64_t step = 0; step < steps; ++step, a += a_step, panel += 16 * V) {
+    __m512i b[V];
+    Unroll<V>([&](auto v) { b[decltype(v)::value] = _mm512_load_si512(panel + 16 * decltype(v)::value); });
+    Unroll<R>([&](auto r) {
+      constexpr int i = decltype(r)::value;
+      const __m512i pair = BroadcastPair(a + i * a_row);
+      Unroll<V>([&](auto v) {
+        constexpr int j = decltype(v)::value;
+        sum[i][j] = _mm512_dpbf16_ps(sum[i][j], Pairs(pair), Pairs(b[j]));
+      });
+    });
   }
 }
 
@@ -108,21 +137,9 @@ void Tile(const Strip& s, int64_t row) {
       sum[i][j] = s.start == nullptr ? _mm512_setzero_ps() : _mm512_loadu_ps(start + (i * V + j) * 16);
     });
   });
-  const char* a = s.a + row * s.a_row;
-  const int64_t a_row = s.a_row, a_step = s.a_step;
   const uint32_t* panel = static_cast<const uint32_t*>(s.panel);
-  for (int64_t step = 0; step < s.steps; ++step, a += a_step, panel += 16 * V) {
-    __m512i b[V];
-    Unroll<V>([&](auto v) { b[decltype(v)::value] = _mm512_load_si512(panel + 16 * decltype(v)::value); });
-    Unroll<R>([&](auto r) {
-      constexpr int i = decltype(r)::value;
-      const __m512i pair = BroadcastPair(a + i * a_row);
-      Unroll<V>([&](auto v) {
-        constexpr int j = decltype(v)::value;
-        sum[i][j] = _mm512_dpbf16_ps(sum[i][j], Pairs(pair), Pairs(b[j]));
-      });
-    });
-  }
+  Steps<R, V>(s.a + row * s.a_row, s.a_row, s.a_step, s.steps, panel, sum);
+  if (s.u_steps > 0) Steps<R, V>(s.u + row * s.u_row, s.u_row, s.u_step, s.u_steps, panel, sum);
   if (s.stop == nullptr) {
     return s.y_bf16 ? FinishTile<R, V, uint16_t>(s, sum, row) : FinishTile<R, V, float>(s, sum, row);
   }

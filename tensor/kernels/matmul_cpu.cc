@@ -1,6 +1,7 @@
 // Blocking, packing and tasks of the matrix products. A task is a chunk of rows of y by one panel of 64 columns; it
 // packs its panel (or finds it packed), then runs strips over it, block of k by block of k.
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 #include "tensor/kernels/matmul.h"
@@ -32,18 +33,38 @@ Format FormatFor(DType a, DType b, int64_t k) {
 
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+// y = alpha * gain * (a*b^T + u*v^T) + beta * y, as Operands see it; u.n is 0 where there is no correction.
+struct Problem {
+  Operand a = {}, b = {}, u = {}, v = {};
+  View y = {}, gain = {};
+  float alpha = 1, beta = 0;
+};
+
+// Whether rows are read where they are: steps must lie side by side in them.
+bool IsDirect(const Operand& x, const Format& format) {
+  return x.dtype == format.dtype && x.stride_k == 1 && x.k % format.pair == 0;
+}
+
 class Product {
  public:
-  Product(const Operand& a, const Operand& b, const View& y, float alpha, float beta)
-      : a_(a), b_(b), y_(y), alpha_(alpha), beta_(beta), m_(a.n), n_(b.n), k_(a.k) {
-    format_ = FormatFor(a.dtype, b.source != nullptr ? a.dtype : b.dtype, k_);
+  explicit Product(const Problem& t)
+      : a_(t.a), b_(t.b), u_(t.u), v_(t.v), y_(t.y), gain_(t.gain), alpha_(t.alpha), beta_(t.beta) {
+    m_ = a_.n;
+    n_ = b_.n;
+    k_ = a_.k;
+    format_ = FormatFor(a_.dtype, b_.source != nullptr ? a_.dtype : b_.dtype, k_);
     panels_ = CeilDiv(n_, kPanelColumns);
-    // Rows are read where they are if steps lie side by side in them (f64: wherever they lie).
-    direct_a_ = a.dtype == format_.dtype && ((a.stride_k == 1 && k_ % format_.pair == 0) || a.dtype == DType::kF64);
+    direct_a_ = IsDirect(a_, format_) || a_.dtype == DType::kF64;  // f64: wherever they lie
     local_a_ = !direct_a_ && panels_ == 1;
-    direct_y_ = y.strides[1] == 1 && format_.dtype != DType::kF64 &&
-                (y.dtype == DType::kF32 || (y.dtype == DType::kBF16 && format_.dtype == DType::kBF16));
+    direct_y_ = y_.strides[1] == 1 && format_.dtype != DType::kF64 &&
+                (y_.dtype == DType::kF32 || (y_.dtype == DType::kBF16 && format_.dtype == DType::kBF16));
     ChooseTasks();
+  }
+
+  // Whether the inner loops can add u*v^T and scale by a gain themselves.
+  static bool Fuses(const Problem& t) {
+    const Format format = FormatFor(t.a.dtype, t.b.source != nullptr ? t.a.dtype : t.b.dtype, t.a.k);
+    return format.dtype != DType::kF64 && IsDirect(t.a, format) && (t.u.n == 0 || IsDirect(t.u, format));
   }
 
   void Run() {
@@ -90,37 +111,41 @@ class Product {
     if (local_a_) chunk_ = kPanelColumns;
   }
 
+  // Of a panel of b, with what u*v^T adds.
+  int64_t AllSteps() const { return format_.Steps(k_) + (u_.n > 0 ? format_.Steps(u_.k) : 0); }
   // Where panel p of an operand packed as a whole begins.
   char* PanelAt(void* packed, int64_t p) const {
-    return static_cast<char*>(packed) + p * kPanelColumns * format_.Steps(k_) * format_.cell();
+    return static_cast<char*>(packed) + p * kPanelColumns * AllSteps() * format_.cell();
   }
-  void* PackWhole(const Operand& x, int64_t begin, int64_t end, ScratchSlot slot) const {
+  // x and, behind it in each panel, what `more` has (nothing if it is null).
+  void* PackWhole(const Operand& x, const Operand* more, int64_t begin, int64_t end, ScratchSlot slot) const {
     const int64_t panels = CeilDiv(end - begin, kPanelColumns), pieces = CeilDiv(k_, kPackPiece);
-    void* packed =
-        ThreadScratch(slot, static_cast<size_t>(panels * kPanelColumns * format_.Steps(k_) * format_.cell()));
+    void* packed = ThreadScratch(slot, static_cast<size_t>(panels * kPanelColumns * AllSteps() * format_.cell()));
     ParallelFor(panels * pieces, 1, [&](int64_t task, int64_t) {
       const int64_t p = task / pieces, k0 = task % pieces * kPackPiece, n0 = begin + p * kPanelColumns;
-      const int64_t n = std::min(kPanelColumns, end - n0);
-      PackPanel(x, format_, n0, n, k0, std::min(kPackPiece, k_ - k0),
-                PanelAt(packed, p) + format_.Steps(k0) * PanelWidth(n) * format_.cell());
+      const int64_t n = std::min(kPanelColumns, end - n0), k = std::min(kPackPiece, k_ - k0);
+      const int64_t step = PanelWidth(n) * format_.cell();
+      PackPanel(x, format_, n0, n, k0, k, PanelAt(packed, p) + format_.Steps(k0) * step);
+      if (more == nullptr || k0 + k < k_) return;
+      PackPanel(*more, format_, n0, n, 0, more->k, PanelAt(packed, p) + format_.Steps(k_) * step);
     });
     return packed;
   }
 
   void RunRows(int64_t begin, int64_t end) const {
-    void* a = direct_a_ || local_a_ ? nullptr : PackWhole(a_, begin, end, kScratchShared);
-    void* b = shared_b_ ? PackWhole(b_, 0, n_, kScratchSharedPanels) : nullptr;
+    void* a = direct_a_ || local_a_ ? nullptr : PackWhole(a_, nullptr, begin, end, kScratchShared);
+    void* b = shared_b_ ? PackWhole(b_, u_.n > 0 ? &v_ : nullptr, 0, n_, kScratchSharedPanels) : nullptr;
     const int64_t chunks = CeilDiv(end - begin, chunk_);
     ParallelFor(CeilDiv(panels_, group_) * chunks, 1, [&](int64_t task, int64_t) {
       const int64_t row = begin + task % chunks * chunk_, first = task / chunks * group_;
       for (int64_t panel = first; panel < std::min(first + group_, panels_); ++panel) {
-        Task(panel, row, std::min(row + chunk_, end), begin, a, b);
+        Panel(panel, row, std::min(row + chunk_, end), begin, a, b);
       }
     });
   }
 
   // Rows [row, end) of y by one panel. packed_a starts at row `begin`.
-  void Task(int64_t panel, int64_t row, int64_t end, int64_t begin, void* packed_a, void* packed_b) const {
+  void Panel(int64_t panel, int64_t row, int64_t end, int64_t begin, void* packed_a, void* packed_b) const {
     const int64_t n0 = panel * kPanelColumns, n = std::min(kPanelColumns, n_ - n0), width = PanelWidth(n);
     const bool keeps_sums = !direct_y_ || k_ > format_.k_block;
     const size_t sum_bytes = format_.dtype == DType::kF64 ? sizeof(double) : sizeof(float);
@@ -131,7 +156,8 @@ class Product {
             .y_row = y_.strides[0],
             .y_bf16 = y_.dtype == DType::kBF16,
             .alpha = alpha_,
-            .beta = beta_};
+            .beta = beta_,
+            .gain = gain_.data == nullptr || !direct_y_ ? nullptr : gain_.ptr<const float>() + n0};
     int64_t k0 = 0;
     do {
       const int64_t k = std::min(format_.k_block, k_ - k0);
@@ -139,11 +165,14 @@ class Product {
       s.start = k0 > 0 ? sums : nullptr;
       s.stop = k0 + k < k_ || !direct_y_ ? sums : nullptr;
       s.y = y_.ptr<char>() + (row * y_.strides[0] + n0) * static_cast<int64_t>(SizeOf(y_.dtype));
+      if (k0 + k == k_ && u_.n > 0) AddCorrection(row, &s);
       if (packed_b != nullptr) {
         s.panel = PanelAt(packed_b, panel) + format_.Steps(k0) * width * format_.cell();
       } else {
-        void* own = ThreadScratch(kScratchPanel, static_cast<size_t>(s.steps * width * format_.cell()));
+        const int64_t step = width * format_.cell();
+        char* own = static_cast<char*>(ThreadScratch(kScratchPanel, static_cast<size_t>((s.steps + s.u_steps) * step)));
         PackPanel(b_, format_, n0, n, k0, k, own);
+        if (s.u_steps > 0) PackPanel(v_, format_, n0, n, 0, v_.k, own + s.steps * step);
         s.panel = own;
       }
       RunStrips(s, row, end, begin, k0, k, packed_a);
@@ -151,10 +180,17 @@ class Product {
     } while (k0 < k_);
     if (direct_y_) return;
     if (format_.dtype == DType::kF64) {
-      FinishRows(static_cast<double*>(sums), width, y_, row, end - row, n0, n, alpha_, beta_);
+      FinishRows(static_cast<double*>(sums), width, y_, row, end - row, n0, n, alpha_, beta_, gain_);
     } else {
-      FinishRows(static_cast<float*>(sums), width, y_, row, end - row, n0, n, alpha_, beta_);
+      FinishRows(static_cast<float*>(sums), width, y_, row, end - row, n0, n, alpha_, beta_, gain_);
     }
+  }
+
+  void AddCorrection(int64_t row, Strip* s) const {
+    s->u = u_.at(row, 0);
+    s->u_row = u_.stride_n * format_.element;
+    s->u_step = format_.cell();
+    s->u_steps = format_.Steps(u_.k);
   }
 
   // One block of k: a single strip if rows are read in place, else one per 64 packed rows.
@@ -202,10 +238,10 @@ class Product {
   static constexpr int64_t kMaxRepacks = 4;
   static constexpr int64_t kPackPiece = 512;  // of k, a task of packing
 
-  Operand a_, b_;
-  View y_;
+  Operand a_, b_, u_, v_;
+  View y_, gain_;
   float alpha_, beta_;
-  int64_t m_, n_, k_, panels_ = 0;
+  int64_t m_ = 0, n_ = 0, k_ = 0, panels_ = 0;
   int64_t chunk_ = 0, group_ = 1;  // rows and panels of a task
   Format format_;
   bool direct_a_ = false, local_a_ = false, shared_b_ = false, direct_y_ = false;
@@ -214,8 +250,8 @@ class Product {
 // Products of a few rows with a weight whose rows are contiguous: each weight is read once, from where it lies.
 class RowsProduct {
  public:
-  RowsProduct(const Operand& a, const Operand& b, const View& y, float alpha, float beta)
-      : a_(a), b_(b), y_(y), alpha_(alpha), beta_(beta), dtype_(b.source != nullptr ? a.dtype : b.dtype) {}
+  explicit RowsProduct(const Problem& t)
+      : a_(t.a), b_(t.b), y_(t.y), alpha_(t.alpha), beta_(t.beta), dtype_(b_.source != nullptr ? a_.dtype : b_.dtype) {}
 
   static bool Fits(const Operand& a, const Operand& b) {
     if (a.n > kDotRows || a.k == 0 || a.stride_k != 1) return false;
@@ -309,22 +345,45 @@ class RowsProduct {
   DType dtype_;  // of the weights as they are multiplied
 };
 
-void Multiply(Operand a, Operand b, View y, float alpha, float beta) {
-  if (a.n == 0 || b.n == 0) return;
+void Multiply(Problem t);
+
+// Where no inner loop takes the correction or the gain: all sums first, in f32 or f64, then the rest.
+void MultiplyInParts(const Problem& t) {
+  const bool f64 = t.a.dtype == DType::kF64;
+  const int64_t m = t.a.n, n = t.b.n;
+  const std::unique_ptr<char[]> sums(new char[static_cast<size_t>(m * n) * (f64 ? 8 : 4)]);
+  const View z{
+      .data = sums.get(), .dtype = f64 ? DType::kF64 : DType::kF32, .rank = 2, .dims = {m, n}, .strides = {n, 1}};
+  Multiply(Problem{.a = t.a, .b = t.b, .y = z});
+  if (t.u.n > 0) Multiply(Problem{.a = t.u, .b = t.v, .y = z, .beta = 1});
+  ParallelFor(m, 16, [&](int64_t begin, int64_t end) {
+    if (f64) {
+      FinishRows(z.ptr<double>() + begin * n, n, t.y, begin, end - begin, 0, n, t.alpha, t.beta, t.gain);
+    } else {
+      FinishRows(z.ptr<float>() + begin * n, n, t.y, begin, end - begin, 0, n, t.alpha, t.beta, t.gain);
+    }
+  });
+}
+
+void Multiply(Problem t) {
+  if (t.a.n == 0 || t.b.n == 0) return;
+  const bool plain = t.u.n == 0 && t.gain.data == nullptr;
   // y^T = b^T * a^T, where that makes y's rows contiguous, or a single row out of a single column.
-  if (b.source == nullptr && y.strides[0] == 1 && (y.strides[1] != 1 || b.n == 1)) {
-    std::swap(a, b);
-    std::swap(y.dims[0], y.dims[1]);
-    std::swap(y.strides[0], y.strides[1]);
+  if (plain && t.b.source == nullptr && t.y.strides[0] == 1 && (t.y.strides[1] != 1 || t.b.n == 1)) {
+    std::swap(t.a, t.b);
+    std::swap(t.y.dims[0], t.y.dims[1]);
+    std::swap(t.y.strides[0], t.y.strides[1]);
   }
-  for (Operand* x : {&a, &b}) {  // a dimension of size 1 has whatever stride suits
+  for (Operand* x : {&t.a, &t.b, &t.u, &t.v}) {  // a dimension of size 1 has whatever stride suits
     if (x->k == 1) x->stride_k = 1;
     if (x->n == 1 && x->stride_k != 1) x->stride_n = 1;
   }
-  if (y.dims[1] == 1) y.strides[1] = 1;
-  if (RowsProduct::Fits(a, b)) return RowsProduct(a, b, y, alpha, beta).Run();
-  if (internal::IsThin(a, b)) return internal::ThinProduct(a, b, y, alpha, beta);
-  Product(a, b, y, alpha, beta).Run();
+  if (t.y.dims[1] == 1) t.y.strides[1] = 1;
+  const bool few_rows = RowsProduct::Fits(t.a, t.b), thin = internal::IsThin(t.a, t.b);
+  if (!plain && (few_rows || thin || !Product::Fuses(t))) return MultiplyInParts(t);
+  if (few_rows) return RowsProduct(t).Run();
+  if (thin) return internal::ThinProduct(t.a, t.b, t.y, t.alpha, t.beta);
+  Product(t).Run();
 }
 
 Operand RowsOf(const View& v) {
@@ -335,18 +394,30 @@ Operand RowsOf(const View& v) {
           .stride_n = v.strides[0],
           .stride_k = v.strides[1]};
 }
-
-void MatMul(View a, View b, View y, float alpha, float beta, LaunchContext) {
-  std::swap(b.dims[0], b.dims[1]);
-  std::swap(b.strides[0], b.strides[1]);
-  Multiply(RowsOf(a), RowsOf(b), y, alpha, beta);
+Operand ColumnsOf(View v) {
+  std::swap(v.dims[0], v.dims[1]);
+  std::swap(v.strides[0], v.strides[1]);
+  return RowsOf(v);
 }
 
-void MatMulPanels(View x, const PanelSource& w, bool transpose_w, View y, float alpha, float beta, LaunchContext) {
+void MultiplyWith(const Operand& a, const Operand& b, const View& y, const MatMulEpilogue& e) {
+  Problem t{.a = a, .b = b, .y = y, .gain = e.gain, .alpha = e.alpha, .beta = e.beta};
+  if (e.u.data != nullptr && e.u.dims[1] > 0) {
+    t.u = RowsOf(e.u);
+    t.v = ColumnsOf(e.v);
+  }
+  Multiply(t);
+}
+
+void MatMul(View a, View b, View y, const MatMulEpilogue& e, LaunchContext) {
+  MultiplyWith(RowsOf(a), ColumnsOf(b), y, e);
+}
+
+void MatMulPanels(View x, const PanelSource& w, bool transpose_w, View y, const MatMulEpilogue& e, LaunchContext) {
   Operand b{.dtype = x.dtype, .n = transpose_w ? w.rows : w.cols, .k = transpose_w ? w.cols : w.rows};
   b.source = &w;
   b.transposed = transpose_w;
-  Multiply(RowsOf(x), b, y, alpha, beta);
+  MultiplyWith(RowsOf(x), b, y, e);
 }
 
 }  // namespace

@@ -49,12 +49,15 @@ HWY_INLINE HWY_ATTR void Finish(const Strip& s, V sum, int64_t row, int64_t colu
   V v = hn::Mul(sum, hn::Set(d, s.alpha));
   const V beta = hn::Set(d, s.beta);
   if (left >= kLanes) {
+    if (s.gain != nullptr) v = hn::Mul(v, hn::LoadU(d, s.gain + column));
     if (s.beta != 0) v = hn::MulAdd(beta, hn::LoadU(d, y), v);
     hn::StoreU(v, d, y);
     return;
   }
-  HWY_ALIGN float old[kLanes] = {}, out[kLanes];
+  HWY_ALIGN float old[kLanes] = {}, gain[kLanes] = {}, out[kLanes];
+  for (int64_t j = 0; j < left && s.gain != nullptr; ++j) gain[j] = s.gain[column + j];
   for (int64_t j = 0; j < left && s.beta != 0; ++j) old[j] = y[j];
+  if (s.gain != nullptr) v = hn::Mul(v, hn::Load(d, gain));
   if (s.beta != 0) v = hn::MulAdd(beta, hn::Load(d, old), v);
   hn::Store(v, d, out);
   for (int64_t j = 0; j < left; ++j) y[j] = out[j];
@@ -72,20 +75,29 @@ HWY_ATTR void Tile(const Strip& s, int64_t row, int64_t column) {
       sum[i][j] = s.start == nullptr ? hn::Zero(d) : hn::Load(d, start + i * s.width + j * kLanes);
     });
   });
+  // Once for a, once more for u: in place, because sums in a function's argument would leave the registers.
   const char* a = s.a + row * s.a_row;
-  const int64_t a_row = s.a_row, a_step = s.a_step, width = s.width;
+  int64_t a_row = s.a_row, a_step = s.a_step, steps = s.steps;
+  const int64_t width = s.width;
   const float* panel = static_cast<const float*>(s.panel) + column;
-  for (int64_t step = 0; step < s.steps; ++step, a += a_step, panel += width) {
-    V b[Kv];
-    Unroll<Kv>([&](auto v) HWY_ATTR { b[decltype(v)::value] = hn::Load(d, panel + kLanes * decltype(v)::value); });
-    Unroll<Kr>([&](auto r) HWY_ATTR {
-      constexpr int i = decltype(r)::value;
-      const V x = hn::Set(d, *reinterpret_cast<const float*>(a + i * a_row));
-      Unroll<Kv>([&](auto v) HWY_ATTR {
-        constexpr int j = decltype(v)::value;
-        sum[i][j] = hn::MulAdd(x, b[j], sum[i][j]);
+  for (bool more = s.u_steps > 0;; more = false) {
+    for (; steps > 0; --steps, a += a_step, panel += width) {
+      V b[Kv];
+      Unroll<Kv>([&](auto v) HWY_ATTR { b[decltype(v)::value] = hn::Load(d, panel + kLanes * decltype(v)::value); });
+      Unroll<Kr>([&](auto r) HWY_ATTR {
+        constexpr int i = decltype(r)::value;
+        const V x = hn::Set(d, *reinterpret_cast<const float*>(a + i * a_row));
+        Unroll<Kv>([&](auto v) HWY_ATTR {
+          constexpr int j = decltype(v)::value;
+          sum[i][j] = hn::MulAdd(x, b[j], sum[i][j]);
+        });
       });
-    });
+    }
+    if (!more) break;
+    a = s.u + row * s.u_row;
+    a_row = s.u_row;
+    a_step = s.u_step;
+    steps = s.u_steps;
   }
   float* stop = static_cast<float*>(s.stop) + row * s.width + column;
   Unroll<Kr>([&](auto r) HWY_ATTR {

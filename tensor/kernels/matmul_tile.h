@@ -20,14 +20,18 @@ struct Strip {
   int64_t width = 0;            // columns of the panel: 16, 32, 48 or 64
   int64_t columns = 0;          // those that exist: width - 15 .. width
   int64_t steps = 0;
+  // More steps after those, the panel's next ones, with rows of another matrix: a low-rank correction.
+  const char* u = nullptr;
+  int64_t u_row = 0, u_step = 0, u_steps = 0;
   // Sums [rows][width], float (double for f64): where they start (null: at zero) and where they are left. If stop is
-  // null, the strip is finished instead: y = alpha * sum + beta * y.
+  // null, the strip is finished instead: y = alpha * gain * sum + beta * y.
   const void* start = nullptr;
   void* stop = nullptr;
   void* y = nullptr;
   int64_t y_row = 0;    // elements from one row of y to the next; columns are contiguous
   bool y_bf16 = false;  // else y is f32. StripF32 takes only f32, StripF64 never finishes
   float alpha = 1, beta = 0;
+  const float* gain = nullptr;  // one a column; null: 1
 };
 
 void StripF32(const Strip& s);   // any instruction set that Highway knows

@@ -2,7 +2,8 @@
 //
 //   Tensor y = MatMul(x, w, false, true);                     // y = x*W^T    x [M,K], w [N,K] -> y [M,N]
 //   MatMulInto(dw, dy, true, x, false, 1, 1);                 // dW += dy^T*x, straight into the gradient
-//   MatMulPanels(y, x, source, true);                         // y = x*W^T, W decoded while it is packed
+//   MatMulPanels(y, x, source, true, {});                     // y = x*W^T, W decoded while it is packed
+//   MatMulInto(y, x, false, w, true, {.u = u, .v = b.Transpose(0, 1)});       // y = x*W^T + u*B^T, rounded once
 //
 // Operands are 2-D (flatten leading dimensions first) and may have any strides. dtypes: both f64, f32, bf16 or f16; or
 // a f32 and b bf16 or f16. Sums are kept in f32 (f64 for f64) and rounded once into y's dtype, which may be any float
@@ -23,8 +24,16 @@ Tensor MatMul(const Tensor& a, const Tensor& b, bool transpose_a = false, bool t
 void MatMulInto(Tensor& y, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, float alpha = 1,
                 float beta = 0);
 
-// y = alpha * x*W^T + beta * y if transpose_w, else y = alpha * x*W + beta * y. x is bf16 or f32. CPU only.
-void MatMulPanels(Tensor& y, const Tensor& x, const PanelSource& w, bool transpose_w, float alpha = 1, float beta = 0);
+// What else a product does while its sums are at hand: y = alpha * gain * (op(a)*op(b) + u*v) + beta * y.
+struct Epilogue {
+  float alpha = 1, beta = 0;
+  Tensor u = {}, v = {};  // [M,R] and [R,N] in a's dtype; undefined: no correction
+  Tensor gain = {};       // [N], a factor for each column, f32 (f64 for f64 operands); undefined: 1
+};
+void MatMulInto(Tensor& y, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Epilogue& e);
+
+// The same with x*W^T if transpose_w, else with x*W. x is bf16 or f32. CPU only.
+void MatMulPanels(Tensor& y, const Tensor& x, const PanelSource& w, bool transpose_w, const Epilogue& e);
 
 // Whether this processor multiplies bf16 by an instruction of its own, so that bf16 is the faster dtype.
 bool HasFastBF16();

@@ -277,6 +277,60 @@ struct F64Weight {
   double At(int64_t i, int64_t j) const { return values[static_cast<size_t>(i * columns + j)]; }
 };
 
+// y = alpha * gain * (a*b + u*v) + beta * y in f64.
+testing::AssertionResult CheckEpilogue(const Dims& s, int64_t rank, bool ta, bool tb, DType dtype, DType y_dtype,
+                                       bool with_gain) {
+  const Tensor a = Operand(s.m, s.k, ta, dtype, 1), b = Operand(s.k, s.n, tb, dtype, 2);
+  const Tensor u = RandomTensor({s.m, rank}, dtype, 4), v = RandomTensor({s.n, rank}, dtype, 5).Transpose(0, 1);
+  const Tensor gain = RandomTensor({s.n}, dtype == DType::kF64 ? DType::kF64 : DType::kF32, 6);
+  Tensor y = RandomTensor({s.m, s.n}, y_dtype, 3);
+  const std::vector<double> old = Values(y), g = Values(gain);
+  Reference want = Naive(a, ta, b, tb, y, 0.5, 0);
+  const Reference correction = Naive(u, false, v, false, y, 0.5, 0);
+  for (size_t i = 0; i < want.y.size(); ++i) {
+    const double factor = with_gain ? g[i % static_cast<size_t>(s.n)] : 1;
+    want.y[i] = factor * (want.y[i] + correction.y[i]) + 2 * old[i];
+    want.scale[i] = std::fabs(factor) * (want.scale[i] + correction.scale[i]) + 2 * std::fabs(old[i]);
+  }
+  MatMulInto(y, a, ta, b, tb, {.alpha = 0.5F, .beta = 2, .u = u, .v = v, .gain = with_gain ? gain : Tensor()});
+  return IsProduct(y, want, s.k + rank, dtype)
+         << " [" << s.m << "," << s.n << "," << s.k << "] rank " << rank << " ta " << ta << " tb " << tb;
+}
+
+TEST(MatMulTest, ALowRankCorrectionAndAGainAreRoundedWithTheProductOnce) {
+  for (DType dtype : kFloatDTypes) {
+    for (const Dims& s : kShapes) {
+      ForEachTransposition([&](bool ta, bool tb) {
+        for (int64_t rank : {1, 8, 17}) {
+          EXPECT_TRUE(CheckEpilogue(s, rank, ta, tb, dtype, dtype, rank != 8));
+          EXPECT_TRUE(CheckEpilogue(s, rank, ta, tb, dtype, DType::kF32, rank != 17));
+        }
+      });
+    }
+  }
+}
+
+TEST(MatMulTest, EveryInstructionSetTakesACorrectionAndAGain) {
+  ForEachTarget([&] {
+    for (DType dtype : {DType::kF32, DType::kBF16}) {
+      for (const Dims& s : {Dims{70, 90, 66}, Dims{7, 150, 2}, Dims{90, 64, 4500}, Dims{300, 70, 64}}) {
+        EXPECT_TRUE(CheckEpilogue(s, 16, false, true, dtype, DType::kF32, true));
+        EXPECT_TRUE(CheckEpilogue(s, 16, false, false, dtype, dtype, true));
+      }
+    }
+  });
+}
+
+TEST(MatMulDeathTest, CorrectionsAndGainsOfWrongShapeAbort) {
+  const Tensor a = RandomTensor({3, 4}, DType::kF32, 1), b = RandomTensor({4, 5}, DType::kF32, 2);
+  const Tensor u = RandomTensor({3, 2}, DType::kF32, 3), v = RandomTensor({2, 5}, DType::kF32, 4);
+  Tensor y = Tensor::Empty({3, 5}, DType::kF32);
+  EXPECT_DEATH(MatMulInto(y, a, false, b, false, {.u = u}), "u and v come together");
+  EXPECT_DEATH(MatMulInto(y, a, false, b, false, {.u = u, .v = v.Transpose(0, 1)}), "expected \\[3,r\\] and \\[r,5\\]");
+  EXPECT_DEATH(MatMulInto(y, a, false, b, false, {.gain = RandomTensor({3}, DType::kF32, 5)}),
+               "contiguous f32 \\[5\\]");
+}
+
 TEST(MatMulPanelsTest, DecodedWeightsGiveTheBitsOfDenseOnes) {
   for (DType dtype : {DType::kF32, DType::kBF16}) {
     for (const Dims& s : {Dims{1, 200, 130}, Dims{3, 64, 900}, Dims{33, 100, 77}, Dims{70, 192, 2300}}) {
@@ -287,10 +341,10 @@ TEST(MatMulPanelsTest, DecodedWeightsGiveTheBitsOfDenseOnes) {
         source.pack_bf16 = pack;
         const Tensor x = RandomTensor({s.m, s.k}, dtype, 2), dy = RandomTensor({s.m, s.n}, dtype, 3);
         Tensor y = Tensor::Full({s.m, s.n}, 1, dtype), want = y.Clone(), dx = Tensor::Empty({s.m, s.k}, dtype);
-        MatMulPanels(y, x, source, true, 0.5F, 1);
+        MatMulPanels(y, x, source, true, {.alpha = 0.5F, .beta = 1});
         MatMulInto(want, x, false, w, true, 0.5F, 1);
         EXPECT_TRUE(SameBits(y, want)) << Describe(x) << Describe(w);
-        MatMulPanels(dx, dy, source, false);
+        MatMulPanels(dx, dy, source, false, {});
         EXPECT_TRUE(SameBits(dx, MatMul(dy, w))) << Describe(dy) << Describe(w);
       }
     }
@@ -308,7 +362,7 @@ TEST(MatMulPanelsTest, AFewRowsGoThroughTheDotHook) {
                            .dot_rows = F64Weight::Dot};
   Tensor y = Tensor::Full({4, 200}, 1, DType::kF32);
   const Reference want = Naive(x, false, w, true, y, 2, 1);
-  MatMulPanels(y, x, source, true, 2, 1);
+  MatMulPanels(y, x, source, true, {.alpha = 2, .beta = 1});
   EXPECT_TRUE(IsProduct(y, want, 70, DType::kBF16));
 }
 
@@ -321,7 +375,7 @@ TEST(MatMulPanelsTest, EveryInstructionSetDecodesToTheDTypeOfX) {
       const Tensor x = RandomTensor({m, 1100}, DType::kBF16, 2);
       Tensor y = Tensor::Zeros({m, 100}, DType::kF32);
       const Reference want = Naive(x, false, w.Cast(DType::kBF16), true, y, 1, 0);
-      MatMulPanels(y, x, source, true);
+      MatMulPanels(y, x, source, true, {});
       EXPECT_TRUE(IsProduct(y, want, 1100, DType::kBF16));
     }
   });

@@ -55,7 +55,7 @@ void Product(benchmark::State& state, int64_t tokens, int64_t out, int64_t in, b
   double nf4 = 1e30, bf16 = 1e30;
   for (auto _ : state) {
     bf16 = std::min(bf16, Seconds([&] { tensor::MatMulInto(y, x, false, dense, transpose); }));
-    nf4 = std::min(nf4, Seconds([&] { MatMulNf4Into(y, x, w, transpose); }));
+    nf4 = std::min(nf4, Seconds([&] { MatMulNf4Into(y, x, w, transpose, {}); }));
   }
   state.counters["bf16%"] = 100 * bf16 / nf4;
   state.counters["peak%"] = 100 * 2.0 * static_cast<double>(tokens * out * in) / nf4 / peak;
@@ -76,7 +76,7 @@ void Generate(benchmark::State& state, int64_t tokens, int64_t out, int64_t in, 
   double best = 1e30;
   for (auto _ : state) {
     best = std::min(best, Seconds([&] {
-                      for (const Nf4Tensor& w : layers) MatMulNf4Into(y, x, w, true);
+                      for (const Nf4Tensor& w : layers) MatMulNf4Into(y, x, w, true, {});
                     }));
   }
   const double bytes = 0.5625 * static_cast<double>(out * in) * static_cast<double>(layers.size());
