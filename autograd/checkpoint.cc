@@ -9,17 +9,19 @@ namespace lorikeet {
 Variable Checkpoint(absl::AnyInvocable<Variable(absl::Span<const Variable>)> f, std::vector<Variable> inputs) {
   Tape* const tape = Tape::Current();
   if (tape == nullptr) return f(inputs);
-  std::vector<Tensor> saved;
+  std::vector<SavedValue> saved;
+  std::vector<Variable> constants;
   bool needed = false;
   for (const Variable& v : inputs) {
-    saved.push_back(v.value());
+    saved.push_back(v);
+    constants.push_back(Variable(v.value()));
     needed |= v.needs_grad();
   }
   Tensor y;
   {
     Tape::Pause pause;
     const int64_t before = UnrecordedParameterReads();
-    y = f({std::vector<Variable>(saved.begin(), saved.end())}).value();
+    y = f(constants).value();
     needed |= UnrecordedParameterReads() != before;
   }
   if (!needed) return Variable(y);

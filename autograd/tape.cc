@@ -64,7 +64,7 @@ Variable Tape::UseParameter(Parameter& p, DType dtype) {
 }
 
 std::vector<Variable> Tape::Append(const char* op, absl::Span<const Variable> inputs, absl::Span<const Tensor> values,
-                                   std::vector<Tensor> saved, BackwardManyFn rule) {
+                                   std::vector<SavedValue> saved, BackwardManyFn rule) {
   std::vector<int> slots;
   slots.reserve(inputs.size());
   for (const Variable& v : inputs) {
@@ -112,15 +112,18 @@ void Tape::Backward(const Variable& y, Tensor dy) {
     if (std::none_of(dys.begin(), dys.end(), [](const Tensor& g) { return g.defined(); }))
       continue;  // not on the path to y
     GradSink sink(*this, e.inputs, grads);
-    e.rule(absl::MakeSpan(e.saved), dys, sink);
-  }  // e's saved tensors die here, newest first
+    std::vector<Tensor> saved;
+    for (SavedValue& s : e.saved) saved.push_back(s.Take());
+    e.rule(absl::MakeSpan(saved), dys, sink);
+  }  // saved tensors die here, newest first
 }
 
 int64_t Tape::saved_bytes() const {
   std::unordered_set<const void*> seen;
   int64_t bytes = 0;
   for (const Entry& e : entries_) {
-    for (const Tensor& t : e.saved) {
+    for (const SavedValue& s : e.saved) {
+      const Tensor& t = s.kept();
       if (t.defined() && seen.insert(t.raw()).second) bytes += t.nbytes();
     }
   }
@@ -137,7 +140,8 @@ std::string Tape::Report() const {
     if (!e.rule) continue;
     Line& line = ops[e.op];
     ++line.count;
-    for (const Tensor& t : e.saved) {
+    for (const SavedValue& s : e.saved) {
+      const Tensor& t = s.kept();
       if (t.defined() && seen.insert(t.raw()).second) line.bytes += t.nbytes();
     }
   }
@@ -201,8 +205,8 @@ Variable Use(Parameter& p, DType dtype) {
 
 int64_t UnrecordedParameterReads() { return unrecorded_reads; }
 
-Variable Record(const char* op, absl::Span<const Variable> inputs, Tensor value, std::initializer_list<Tensor> saved,
-                BackwardFn rule) {
+Variable Record(const char* op, absl::Span<const Variable> inputs, Tensor value,
+                std::initializer_list<SavedValue> saved, BackwardFn rule) {
   if (current_tape == nullptr || !AnyNeedsGrad(inputs)) return Variable(std::move(value));
   return current_tape->Append(op, inputs, {value}, saved,
                               [rule = std::move(rule)](absl::Span<Tensor> s, absl::Span<const Tensor> dys,
@@ -210,7 +214,7 @@ Variable Record(const char* op, absl::Span<const Variable> inputs, Tensor value,
 }
 
 std::vector<Variable> RecordMany(const char* op, absl::Span<const Variable> inputs, absl::Span<const Tensor> values,
-                                 std::initializer_list<Tensor> saved, BackwardManyFn rule) {
+                                 std::initializer_list<SavedValue> saved, BackwardManyFn rule) {
   if (current_tape == nullptr || !AnyNeedsGrad(inputs)) return {values.begin(), values.end()};
   return current_tape->Append(op, inputs, values, saved, std::move(rule));
 }

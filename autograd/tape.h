@@ -6,12 +6,13 @@
 //   w.grad                                            // now holds d loss / d w
 //
 // Ops run at once; while a tape is alive each op that has an input needing a gradient also appends a record {inputs'
-// slots, saved tensors, rule}. Execution order is topological order, so Backward pops records from the end: no graph
-// walk, no recursion, gradients are summed in one fixed order, and saved tensors are freed newest first. Tapes nest;
-// the innermost records. No tape alive: nothing is recorded, so there is no "no grad" switch.
-// Costs, accepted: a dead branch stays until Backward; no second derivatives; one tape at a time per thread.
-// Threads: a tape belongs to the thread that made it. Errors: misuse aborts.
-// Source: the tape ("Wengert list") of reverse accumulation, Griewank & Walther, "Evaluating Derivatives", 2008.
+// slots, saved tensors, rule}. A value that is cheap to compute may be saved by its recipe (autograd/saved_value.h).
+// Execution order is topological order, so Backward pops records from the end: no graph walk, no recursion, gradients
+// are summed in one fixed order, and saved tensors are freed newest first. Tapes nest; the innermost records. No tape
+// alive: nothing is recorded, so there is no "no grad" switch. Costs, accepted: a dead branch stays until Backward; no
+// second derivatives; one tape at a time per thread. Threads: a tape belongs to the thread that made it. Errors: misuse
+// aborts. Source: the tape ("Wengert list") of reverse accumulation, Griewank & Walther, "Evaluating Derivatives",
+// 2008.
 #ifndef LORIKEET_AUTOGRAD_TAPE_H_
 #define LORIKEET_AUTOGRAD_TAPE_H_
 
@@ -25,6 +26,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/types/span.h"
 #include "autograd/parameter.h"
+#include "autograd/saved_value.h"
 #include "autograd/variable.h"
 #include "tensor/tensor.h"
 
@@ -101,7 +103,7 @@ class Tape {
   // The ways to put a record on a tape; ops use the free functions below. `always`: record although no input needs a
   // gradient (Checkpoint does, for the parameters used inside).
   std::vector<Variable> Append(const char* op, absl::Span<const Variable> inputs, absl::Span<const Tensor> values,
-                               std::vector<Tensor> saved, BackwardManyFn rule);
+                               std::vector<SavedValue> saved, BackwardManyFn rule);
   Variable UseParameter(Parameter& p, DType dtype);
 
  private:
@@ -109,7 +111,7 @@ class Tape {
   struct Entry {
     const char* op;
     std::vector<int> inputs;
-    std::vector<Tensor> saved;
+    std::vector<SavedValue> saved;
     BackwardManyFn rule;  // null for the second and later values of a record, and for parameters
     int values;           // slots this record fills, from its own on
     Shape shape;          // of this slot's value, and so of its gradient
@@ -135,11 +137,11 @@ int64_t UnrecordedParameterReads();
 
 // The one way to be differentiable: `value` was computed from `inputs`, `rule` turns its gradient into theirs. Returns
 // a constant when nothing records or no input needs a gradient.
-Variable Record(const char* op, absl::Span<const Variable> inputs, Tensor value, std::initializer_list<Tensor> saved,
-                BackwardFn rule);
+Variable Record(const char* op, absl::Span<const Variable> inputs, Tensor value,
+                std::initializer_list<SavedValue> saved, BackwardFn rule);
 // Several values with one rule that gets all their gradients.
 std::vector<Variable> RecordMany(const char* op, absl::Span<const Variable> inputs, absl::Span<const Tensor> values,
-                                 std::initializer_list<Tensor> saved, BackwardManyFn rule);
+                                 std::initializer_list<SavedValue> saved, BackwardManyFn rule);
 
 }  // namespace lorikeet
 

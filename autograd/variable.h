@@ -8,12 +8,14 @@
 #ifndef LORIKEET_AUTOGRAD_VARIABLE_H_
 #define LORIKEET_AUTOGRAD_VARIABLE_H_
 
+#include <memory>
 #include <utility>
 
 #include "tensor/tensor.h"
 
 namespace lorikeet {
 
+class Recipe;
 class Tape;
 
 class Variable {
@@ -29,6 +31,10 @@ class Variable {
   // Position of the gradient on its tape; -1 for a constant. For ops' implementation.
   int slot() const { return slot_; }
   const Tape* tape() const { return tape_; }
+  // How to compute the value again, if that is cheaper than keeping it (autograd/saved_value.h). For ops'
+  // implementation.
+  const std::shared_ptr<Recipe>& recipe() const { return recipe_; }
+  void set_recipe(std::shared_ptr<Recipe> recipe) { recipe_ = std::move(recipe); }
 
  private:
   friend class Tape;
@@ -37,6 +43,7 @@ class Variable {
   Tensor value_;
   const Tape* tape_ = nullptr;
   int slot_ = -1;
+  std::shared_ptr<Recipe> recipe_;
 };
 
 }  // namespace lorikeet

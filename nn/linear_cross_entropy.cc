@@ -52,10 +52,10 @@ void Count(const tensor::CrossEntropyResult& r, LossCounts* counts) {
   counts->tokens += losses.size();
 }
 
-// scale*(softmax - onehot) of one chunk, in the compute dtype.
+// scale*(softmax - onehot) of one chunk, in the compute dtype; in place of the logits where that is theirs.
 Tensor LogitsGrad(const Tensor& logits, const Tensor& targets, DType dtype, const LinearCrossEntropyOptions& o,
                   LossCounts* counts) {
-  Tensor dlogits = Tensor::Empty(logits.shape(), dtype, logits.device());
+  Tensor dlogits = dtype == logits.dtype() ? logits : Tensor::Empty(logits.shape(), dtype, logits.device());
   Count(tensor::CrossEntropyInto(logits, targets, o.scale, o.softcap, dlogits), counts);
   return dlogits;
 }
@@ -123,7 +123,7 @@ Variable LinearCrossEntropy(const Variable& h, LinearMap& head, const Tensor& ta
   if (counts != nullptr) *counts = own;
   const Tensor loss = Tensor::Scalar(own.loss_sum * o.scale, LossDType(h.dtype()));
   if (!recording) return Variable(loss);
-  std::vector<Tensor> saved = {dh, answers.rows};
+  std::vector<SavedValue> saved = {dh, answers.rows};
   saved.insert(saved.end(), held.begin(), held.end());
   BackwardManyFn rule = [parameters, shape = h.shape()](absl::Span<Tensor> saved, absl::Span<const Tensor> dys,
                                                         GradSink& grad) {

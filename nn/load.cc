@@ -118,8 +118,9 @@ MapFactory DenseFactory(DType dtype, bool trainable) {
     const std::string full = absl::StrCat(name, ".weight");
     absl::StatusOr<Tensor> w = ReadChecked(source, full, {slot.out_features, slot.in_features});
     if (!w.ok()) return w.status();
-    return std::make_unique<DenseMap>(
-        Parameter{.name = full, .value = w->Cast(trainable ? DType::kF32 : dtype), .trainable = trainable});
+    const bool widened = !trainable && dtype == DType::kF32 && w->dtype() == DType::kBF16;
+    const DType kept = widened ? DType::kBF16 : trainable ? DType::kF32 : dtype;
+    return std::make_unique<DenseMap>(Parameter{.name = full, .value = w->Cast(kept), .trainable = trainable});
   };
 }
 

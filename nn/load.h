@@ -34,7 +34,8 @@ std::unique_ptr<CausalLm> BuildModel(const ModelConfig& config, DType compute_dt
 using MapFactory = std::function<absl::StatusOr<std::unique_ptr<LinearMap>>(absl::string_view name, const MapSlot& slot,
                                                                             const TensorSource& source)>;
 
-// Reads `name`.weight as an ordinary matrix. Trainable weights are kept in f32, frozen ones in `dtype`.
+// Reads `name`.weight as an ordinary matrix. Trainable weights are kept in f32, frozen ones in `dtype`; but bf16 beside
+// f32 stays bf16, which products widen exactly, for half the memory.
 MapFactory DenseFactory(DType dtype, bool trainable);
 
 // Reads `name`, checking its shape. For factories.

@@ -107,7 +107,7 @@ Variable DoraMap::Apply(const Variable& x) {
     kept = y = Output(x.value(), u, b.value(), x.dtype(), scale.gain);
   }
   const Tensor divisor = keeps_z ? scale.norm : tensor::Mul(scale.gain, scale.norm);
-  return Record("Dora", {x, a, b, m}, y, {x.value(), a.value(), b.value(), u, kept, scale.gain, divisor},
+  return Record("Dora", {x, a, b, m}, y, {x, a.value(), b.value(), u, kept, scale.gain, divisor},
                 [this](absl::Span<Tensor> saved, const Tensor& dy, GradSink& grad) {
                   const Tensor &x = saved[0], &a = saved[1], &b = saved[2], &u = saved[3];
                   const auto [dz, dot] = tensor::ColumnScaleGrad(dy, saved[4], saved[5], grad.wants(3));
@@ -130,7 +130,7 @@ Variable DoraMap::ApplyWithDropout(const Variable& x, const Mask& mask) {
   Tensor y = tensor::Mul(z, tensor::AddScalar(scale.gain, -1));
   base_->Forward(x.value(), y, {.beta = 1, .u = u, .v = b.value().Transpose(0, 1)});
   return Record("Dora", {x, a, b, m}, y.Cast(x.dtype()),
-                {x.value(), a.value(), b.value(), u, z.Cast(x.dtype()), scale.gain, scale.norm},
+                {x, a.value(), b.value(), u, z.Cast(x.dtype()), scale.gain, scale.norm},
                 [this, mask](absl::Span<Tensor> saved, const Tensor& dy, GradSink& grad) {
                   const Tensor &x = saved[0], &a = saved[1], &b = saved[2], &u = saved[3], &gain = saved[5];
                   const auto [dz, dot] = tensor::ColumnScaleGrad(dy, saved[4], gain, grad.wants(3));

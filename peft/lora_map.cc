@@ -23,7 +23,7 @@ Variable LoraMap::Apply(const Variable& x) {
   Tensor y = Tensor::Empty({x.value().dim(0), out_features()}, x.dtype(), x.value().device());
   const Tensor u = Product(mask(x.value()), a.value().Transpose(0, 1), scaling_);
   base_->Forward(x.value(), y, {.u = u, .v = b.value().Transpose(0, 1)});
-  return Record("Lora", {x, a, b}, y, {x.value(), a.value(), b.value(), u},
+  return Record("Lora", {x, a, b}, y, {x, a.value(), b.value(), u},
                 [this, mask](absl::Span<Tensor> saved, const Tensor& dy, GradSink& grad) {
                   const Tensor &x = saved[0], &a = saved[1], &b = saved[2], &u = saved[3];
                   const Tensor du = AddFactorGrads(dy, mask(x), u, b, 1, 2, grad);

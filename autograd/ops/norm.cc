@@ -1,26 +1,29 @@
 #include "autograd/ops/norm.h"
 
+#include <utility>
 #include <vector>
 
+#include "autograd/saved_value.h"
 #include "autograd/tape.h"
 #include "tensor/ops/norm.h"
 
 namespace lorikeet {
 
-// y = w*x*r,  r = 1/sqrt(mean(x^2)+eps) per row.      x [.., d], w [d]
+// y = w*x*r,  r = 1/sqrt(mean(x^2)+eps) per row.      x [.., d], w [d].   Others save y by its recipe.
 //   dx = r*(w*dy - x*r^2*mean(w*dy*x)),   dw = sum_rows dy*x*r.     Saves x, w and one r per row.
 Variable RmsNorm(const Variable& x, const Variable& w, float eps) {
   auto [y, rstd] = tensor::RmsNorm(x.value(), w.value(), eps);
-  return Record("RmsNorm", {x, w}, y, {x.value(), w.value(), rstd},
-                [](absl::Span<Tensor> saved, const Tensor& dy, GradSink& grad) {
-                  auto [dx, dw] = tensor::RmsNormGrad(dy, saved[0], saved[1], saved[2], grad.wants(1));
-                  grad.Add(0, dx);
-                  if (grad.wants(1)) grad.Add(1, dw);
-                });
+  Variable result = Record("RmsNorm", {x, w}, y, {x.value(), w.value(), rstd},
+                           [](absl::Span<Tensor> saved, const Tensor& dy, GradSink& grad) {
+                             auto [dx, dw] = tensor::RmsNormGrad(dy, saved[0], saved[1], saved[2], grad.wants(1));
+                             grad.Add(0, dx);
+                             if (grad.wants(1)) grad.Add(1, dw);
+                           });
+  return Recomputed(std::move(result), [x = x.value(), w = w.value(), eps] { return tensor::RmsNorm(x, w, eps).y; });
 }
 
 // h = x + residual,  y = RmsNorm(h, w).
-//   dh' = dh + RmsNorm's dx;   dx = dresidual = dh',   dw as above.     Saves h, w and one r per row.
+//   dh' = dh + RmsNorm's dx;   dx = dresidual = dh',   dw as above.     Saves h, w and one r per row; y as above.
 std::pair<Variable, Variable> AddRmsNorm(const Variable& x, const Variable& residual, const Variable& w, float eps) {
   auto [h, y, rstd] = tensor::AddRmsNorm(x.value(), residual.value(), w.value(), eps);
   const std::vector<Variable> out =
@@ -36,7 +39,7 @@ std::pair<Variable, Variable> AddRmsNorm(const Variable& x, const Variable& resi
                    grad.Add(1, dx);
                    if (grad.wants(2)) grad.Add(2, dw);
                  });
-  return {out[0], out[1]};
+  return {out[0], Recomputed(out[1], [sum = h, w = w.value(), eps] { return tensor::RmsNorm(sum, w, eps).y; })};
 }
 
 }  // namespace lorikeet
