@@ -108,11 +108,12 @@ inline void FinishTile(const Strip& s, const __m512 (&sum)[R][V], int64_t row) {
   }
 }
 
-// sum += rows of one matrix times steps of a panel, which advances.
-template <int R, int V>
-[[gnu::always_inline]] inline void Steps(const char* a, int64_t a_row, int64_t a_step, int64_t steps,
-                                         const uint32_t*& panel, __m512 (&sum)[R][V]) {
+// sum += rows of one matrix times steps of a panel. Both advance, and so does what a step prefetches, if it does.
+template <int R, int V, bool kPrefetch>
+[[gnu::always_inline]] inline void Steps(const char*& a, int64_t a_row, int64_t a_step, int64_t steps,
+                                         const uint32_t*& panel, Prefetch& next, __m512 (&sum)[R][V]) {
   for (int64_t step = 0; step < steps; ++step, a += a_step, panel += 16 * V) {
+    if constexpr (kPrefetch) next.Fetch();
     __m512i b[V];
     Unroll<V>([&](auto v) { b[decltype(v)::value] = _mm512_load_si512(panel + 16 * decltype(v)::value); });
     Unroll<R>([&](auto r) {
@@ -128,7 +129,7 @@ template <int R, int V>
 
 // R rows by 16*V columns, in R*V registers.
 template <int R, int V>
-void Tile(const Strip& s, int64_t row) {
+void Tile(const Strip& s, int64_t row, int64_t lines, Prefetch* next) {
   __m512 sum[R][V];
   const float* start = static_cast<const float*>(s.start) + row * 16 * V;
   Unroll<R>([&](auto r) {
@@ -138,8 +139,17 @@ void Tile(const Strip& s, int64_t row) {
     });
   });
   const uint32_t* panel = static_cast<const uint32_t*>(s.panel);
-  Steps<R, V>(s.a + row * s.a_row, s.a_row, s.a_step, s.steps, panel, sum);
-  if (s.u_steps > 0) Steps<R, V>(s.u + row * s.u_row, s.u_row, s.u_step, s.u_steps, panel, sum);
+  const char* a = s.a + row * s.a_row;
+  Prefetch walk = *next;
+  if (lines > 0) {
+    Steps<R, V, true>(a, s.a_row, s.a_step, lines, panel, walk, sum);
+    *next = walk;
+  }
+  Steps<R, V, false>(a, s.a_row, s.a_step, s.steps - lines, panel, walk, sum);
+  if (s.u_steps > 0) {
+    const char* u = s.u + row * s.u_row;
+    Steps<R, V, false>(u, s.u_row, s.u_step, s.u_steps, panel, walk, sum);
+  }
   if (s.stop == nullptr) {
     return s.y_bf16 ? FinishTile<R, V, uint16_t>(s, sum, row) : FinishTile<R, V, float>(s, sum, row);
   }
@@ -152,7 +162,7 @@ void Tile(const Strip& s, int64_t row) {
   });
 }
 
-using TileFunction = void (*)(const Strip&, int64_t);
+using TileFunction = void (*)(const Strip&, int64_t row, int64_t lines, Prefetch* next);
 
 // [V - 1][R - 1]. 6x64, 8x48, 8x32 and 8x16 all reach the peak; more than 8 rows of one stride would evict each other.
 constexpr TileFunction kTiles[4][8] = {
@@ -189,9 +199,12 @@ inline float Dot(const uint16_t* x, const uint16_t* w, int64_t k) {
 
 void StripBF16(const Strip& s) {
   const int64_t v = s.width / 16, most = v == 4 ? 6 : 8;
+  Prefetch next = s.next;
+  int64_t lines = next.lines();
   for (int64_t row = 0; row < s.rows;) {
-    const int64_t rows = TileRows(s.rows - row, most);
-    kTiles[v - 1][rows - 1](s, row);
+    const int64_t rows = TileRows(s.rows - row, most), now = lines < s.steps ? lines : s.steps;
+    kTiles[v - 1][rows - 1](s, row, now, &next);
+    lines -= now;
     row += rows;
   }
 }

@@ -138,14 +138,16 @@ class Product {
     const int64_t chunks = CeilDiv(end - begin, chunk_);
     ParallelFor(CeilDiv(panels_, group_) * chunks, 1, [&](int64_t task, int64_t) {
       const int64_t row = begin + task % chunks * chunk_, first = task / chunks * group_;
-      for (int64_t panel = first; panel < std::min(first + group_, panels_); ++panel) {
-        Panel(panel, row, std::min(row + chunk_, end), begin, a, b);
+      const int64_t last = std::min(first + group_, panels_), soon = (task + NumThreads()) / chunks * group_;
+      for (int64_t panel = first; panel < last; ++panel) {
+        Panel(panel, panel + 1 < last ? panel + 1 : soon, row, std::min(row + chunk_, end), begin, a, b);
       }
     });
   }
 
-  // Rows [row, end) of y by one panel. packed_a starts at row `begin`.
-  void Panel(int64_t panel, int64_t row, int64_t end, int64_t begin, void* packed_a, void* packed_b) const {
+  // Rows [row, end) of y by one panel; `soon` is the one that this thread is likely to pack next. packed_a starts at row
+  // `begin`.
+  void Panel(int64_t panel, int64_t soon, int64_t row, int64_t end, int64_t begin, void* packed_a, void* packed_b) const {
     const int64_t n0 = panel * kPanelColumns, n = std::min(kPanelColumns, n_ - n0), width = PanelWidth(n);
     const bool keeps_sums = !direct_y_ || k_ > format_.k_block;
     const size_t sum_bytes = format_.dtype == DType::kF64 ? sizeof(double) : sizeof(float);
@@ -164,6 +166,7 @@ class Product {
       s.steps = format_.Steps(k);
       s.start = k0 > 0 ? sums : nullptr;
       s.stop = k0 + k < k_ || !direct_y_ ? sums : nullptr;
+      s.next = {};
       s.y = y_.ptr<char>() + (row * y_.strides[0] + n0) * static_cast<int64_t>(SizeOf(y_.dtype));
       if (k0 + k == k_ && u_.n > 0) AddCorrection(row, &s);
       if (packed_b != nullptr) {
@@ -174,6 +177,7 @@ class Product {
         PackPanel(b_, format_, n0, n, k0, k, own);
         if (s.u_steps > 0) PackPanel(v_, format_, n0, n, 0, v_.k, own + s.steps * step);
         s.panel = own;
+        s.next = k0 + k < k_ ? Block(panel, k0 + k) : Block(soon, 0);
       }
       RunStrips(s, row, end, begin, k0, k, packed_a);
       k0 += k;
@@ -184,6 +188,18 @@ class Product {
     } else {
       FinishRows(static_cast<float*>(sums), width, y_, row, end - row, n0, n, alpha_, beta_, gain_);
     }
+  }
+
+  // The part of b from which a panel's block of k is packed; nothing where that is not a matter of reading memory.
+  internal::Prefetch Block(int64_t panel, int64_t k0) const {
+    if (panel >= panels_ || b_.source != nullptr) return {};
+    const int64_t n0 = panel * kPanelColumns, n = std::min(kPanelColumns, n_ - n0), k = std::min(format_.k_block, k_ - k0);
+    const int64_t element = static_cast<int64_t>(SizeOf(b_.dtype));
+    const bool along_k = b_.stride_k == 1;
+    return {.row = b_.at(n0, k0),
+            .rows = along_k ? n : k,
+            .row_bytes = (along_k ? k : n) * element,
+            .row_stride = (along_k ? b_.stride_n : b_.stride_k) * element};
   }
 
   void AddCorrection(int64_t row, Strip* s) const {
@@ -216,6 +232,7 @@ class Product {
       s.a_row = format_.cell();
       s.a_step = step;
       RunStrip(s);
+      s.next = {};
       const int64_t sums_done = s.rows * s.width * sum_bytes;
       if (s.start != nullptr) s.start = static_cast<const char*>(s.start) + sums_done;
       if (s.stop != nullptr) s.stop = static_cast<char*>(s.stop) + sums_done;

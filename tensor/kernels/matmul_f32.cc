@@ -18,6 +18,7 @@ using V = hn::Vec<D>;
 constexpr int kLanes = static_cast<int>(hn::MaxLanes(D()));
 // AVX-512 has 32 registers: 6x4 sums. The others have 16: 6x2.
 constexpr int kMaxVectors = HWY_TARGET <= HWY_AVX3 ? 4 : 2;
+constexpr int64_t kPrefetchLines = 8;  // at a time, and steps between
 
 template <int I>
 struct Index {
@@ -65,7 +66,7 @@ HWY_INLINE HWY_ATTR void Finish(const Strip& s, V sum, int64_t row, int64_t colu
 
 // Kr rows by Kv vectors of columns, in Kr*Kv registers.
 template <int Kr, int Kv>
-HWY_ATTR void Tile(const Strip& s, int64_t row, int64_t column) {
+HWY_ATTR void Tile(const Strip& s, int64_t row, int64_t column, int64_t lines, Prefetch* next) {
   const D d;
   V sum[Kr][Kv];
   const float* start = static_cast<const float*>(s.start) + row * s.width + column;
@@ -75,12 +76,27 @@ HWY_ATTR void Tile(const Strip& s, int64_t row, int64_t column) {
       sum[i][j] = s.start == nullptr ? hn::Zero(d) : hn::Load(d, start + i * s.width + j * kLanes);
     });
   });
-  // Once for a, once more for u: in place, because sums in a function's argument would leave the registers.
+  // Runs of one loop: a's steps, few at a time where lines are to be prefetched, then u's. One loop in place, because
+  // sums in a function's argument would leave the registers.
   const char* a = s.a + row * s.a_row;
-  int64_t a_row = s.a_row, a_step = s.a_step, steps = s.steps;
+  int64_t a_row = s.a_row, a_step = s.a_step, left = s.steps, u_left = s.u_steps;
   const int64_t width = s.width;
   const float* panel = static_cast<const float*>(s.panel) + column;
-  for (bool more = s.u_steps > 0;; more = false) {
+  for (;;) {
+    int64_t steps = left;
+    if (lines > 0) {
+      steps = lines < kPrefetchLines ? lines : kPrefetchLines;
+      lines -= steps;
+      for (int64_t i = 0; i < steps; ++i) next->Fetch();
+    } else if (left == 0) {
+      if (u_left == 0) break;
+      a = s.u + row * s.u_row;
+      a_row = s.u_row;
+      a_step = s.u_step;
+      steps = left = u_left;
+      u_left = 0;
+    }
+    left -= steps;
     for (; steps > 0; --steps, a += a_step, panel += width) {
       V b[Kv];
       Unroll<Kv>([&](auto v) HWY_ATTR { b[decltype(v)::value] = hn::Load(d, panel + kLanes * decltype(v)::value); });
@@ -93,11 +109,6 @@ HWY_ATTR void Tile(const Strip& s, int64_t row, int64_t column) {
         });
       });
     }
-    if (!more) break;
-    a = s.u + row * s.u_row;
-    a_row = s.u_row;
-    a_step = s.u_step;
-    steps = s.u_steps;
   }
   float* stop = static_cast<float*>(s.stop) + row * s.width + column;
   Unroll<Kr>([&](auto r) HWY_ATTR {
@@ -113,44 +124,47 @@ HWY_ATTR void Tile(const Strip& s, int64_t row, int64_t column) {
 }
 
 template <int Kv>
-HWY_ATTR void Columns(const Strip& s, int64_t column) {
+HWY_ATTR void Columns(const Strip& s, int64_t column, Prefetch next) {
+  int64_t lines = next.lines();
   for (int64_t row = 0; row < s.rows;) {
-    const int64_t rows = TileRows(s.rows - row, 6);
+    const int64_t rows = TileRows(s.rows - row, 6), now = lines < s.steps ? lines : s.steps;
     switch (rows) {
       case 1:
-        Tile<1, Kv>(s, row, column);
+        Tile<1, Kv>(s, row, column, now, &next);
         break;
       case 2:
-        Tile<2, Kv>(s, row, column);
+        Tile<2, Kv>(s, row, column, now, &next);
         break;
       case 3:
-        Tile<3, Kv>(s, row, column);
+        Tile<3, Kv>(s, row, column, now, &next);
         break;
       case 4:
-        Tile<4, Kv>(s, row, column);
+        Tile<4, Kv>(s, row, column, now, &next);
         break;
       case 5:
-        Tile<5, Kv>(s, row, column);
+        Tile<5, Kv>(s, row, column, now, &next);
         break;
       default:
-        Tile<6, Kv>(s, row, column);
+        Tile<6, Kv>(s, row, column, now, &next);
     }
+    lines -= now;
     row += rows;
   }
 }
 
 void RunStrip(const Strip& s) {
-  for (int64_t column = 0; column < s.width;) {
+  Prefetch next = s.next;  // by the first columns
+  for (int64_t column = 0; column < s.width; next = {}) {
     const int64_t vectors = (s.width - column) / kLanes;
     if constexpr (kMaxVectors == 4) {
-      if (vectors == 3) return Columns<3>(s, column);
-      if (vectors == 1) return Columns<1>(s, column);
+      if (vectors == 3) return Columns<3>(s, column, next);
+      if (vectors == 1) return Columns<1>(s, column, next);
     }
     if (kMaxVectors == 4 && vectors >= 4) {
-      Columns<kMaxVectors>(s, column);
+      Columns<kMaxVectors>(s, column, next);
       column += kMaxVectors * kLanes;
     } else {
-      Columns<2>(s, column);
+      Columns<2>(s, column, next);
       column += 2 * kLanes;
     }
   }

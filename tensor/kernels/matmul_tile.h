@@ -11,6 +11,23 @@
 
 namespace lorikeet::internal {
 
+// Memory that is about to be packed, walked a cache line at a time while a strip computes: a step asks for one line, so
+// that packing finds it in the level-2 cache. The block has `rows` rows of row_bytes, row_stride bytes apart.
+struct Prefetch {
+  const char* row = nullptr;
+  int64_t rows = 0, row_bytes = 64, row_stride = 0;
+  int64_t offset = 0;  // of the next line in its row
+
+  int64_t lines() const { return rows * ((row_bytes + 63) / 64); }  // at a row's start
+  [[gnu::always_inline]] inline void Fetch() {
+    __builtin_prefetch(row + offset, 0, 2);  // into the level-2 cache
+    offset += 64;
+    const bool ends = offset >= row_bytes;
+    row += ends ? row_stride : 0;
+    offset = ends ? 0 : offset;
+  }
+};
+
 struct Strip {
   const char* a = nullptr;      // row 0, step 0
   int64_t a_row = 0;            // bytes from one row to the next
@@ -32,6 +49,7 @@ struct Strip {
   bool y_bf16 = false;  // else y is f32. StripF32 takes only f32, StripF64 never finishes
   float alpha = 1, beta = 0;
   const float* gain = nullptr;  // one a column; null: 1
+  Prefetch next = {};           // while the strip computes
 };
 
 void StripF32(const Strip& s);   // any instruction set that Highway knows
