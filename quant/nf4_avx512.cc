@@ -20,9 +20,9 @@ struct Scales {
   int shift, scale_shift;
 };
 
-// round_bf16(code * scale) for the 16 codes: to nearest even, in integers, since vcvtneps2bf16 would flush denormals.
-inline __m256i BF16Table(__m512 codes, float scale) {
-  const __m512i u = _mm512_castps_si512(_mm512_mul_ps(codes, _mm512_set1_ps(scale)));
+// round_bf16(v) to nearest even, in integers.
+inline __m256i RoundBF16(__m512 v) {
+  const __m512i u = _mm512_castps_si512(v);
   const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(1));
   const __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(u, _mm512_set1_epi32(0x7fff)), odd);
   return _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16));
@@ -30,6 +30,20 @@ inline __m256i BF16Table(__m512 codes, float scale) {
 
 // vpermw looks at five bits of an index: entries 0..15 serve indices with bit 4 clear, 16..31 those with it set.
 inline __m512i Join(__m256i low, __m256i high) { return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1); }
+
+// Whether no code times this scale is a denormal, which the processor's own conversion would flush to zero. The least
+// code but 0 is 1/192 (FP4's).
+inline bool KeepsNormal(float scale) { return scale > 0x1p-110f || scale == 0; }
+
+// round_bf16(code * scale) for the 16 codes: with the first scale in the lower half, with the second in the upper.
+inline __m512i BF16Tables(__m512 codes, float low_scale, float high_scale) {
+  const __m512 low = _mm512_mul_ps(codes, _mm512_set1_ps(low_scale));
+  const __m512 high = _mm512_mul_ps(codes, _mm512_set1_ps(high_scale));
+  if (KeepsNormal(low_scale) && KeepsNormal(high_scale)) [[likely]] {
+    return (__m512i)_mm512_cvtne2ps_pbh(high, low);
+  }
+  return Join(RoundBF16(low), RoundBF16(high));
+}
 
 // r[i][j] <-> r[j][i], 32-bit elements: pairs, quads, then 128-bit lanes.
 inline void Transpose16x16(__m512i r[16]) {
@@ -73,8 +87,7 @@ void PackRows(const Nf4View& w, int64_t cols, int64_t k0, int64_t k_count, int64
       for (int r = 0; r < 16; ++r) {
         const int64_t e = (n0 + group + r) * cols + k0 + k, b = scales.BlockOf(e);
         if (b != last[r]) {
-          const __m256i t = BF16Table(codes, scales[b]);
-          table[r] = Join(t, t);
+          table[r] = BF16Tables(codes, scales[b], scales[b]);
           last[r] = b;
         }
         const __m512i bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(w.codes + e / 2)));
@@ -104,7 +117,7 @@ void PackColumns(const Nf4View& w, int64_t cols, int64_t k0, int64_t k_count, in
     int64_t last0 = -1, last1 = -1;
     for (int64_t n = 0; n < 64; n += 32) {
       const int64_t b0 = scales.BlockOf(e0 + n), b1 = scales.BlockOf(e1 + n);
-      if (b0 != last0 || b1 != last1) table = Join(BF16Table(codes, scales[b0]), BF16Table(codes, scales[b1]));
+      if (b0 != last0 || b1 != last1) table = BF16Tables(codes, scales[b0], scales[b1]);
       last0 = b0;
       last1 = b1;
       const __m128i row0 = _mm_loadu_si128(reinterpret_cast<const __m128i*>(w.codes + (e0 + n) / 2));
@@ -187,36 +200,70 @@ void DotF32(const Nf4View& w, int64_t cols, int64_t row0, int64_t rows, const fl
   }
 }
 
-// 128 weights a step: words 0..15 belong to one block, 16..31 to the next, whose table is the upper half.
+// The scales of 64 weights each from element e on, `count` of them, at most 16. Says whether all keep codes normal.
+inline bool ReadScales(const Scales& scales, int64_t e, int64_t count, float* out) {
+  bool normal = true;
+  for (int64_t i = 0; i < count; ++i) {
+    out[i] = scales[scales.BlockOf(e + 64 * i)];
+    normal &= KeepsNormal(out[i]);
+  }
+  return normal;
+}
+
+// sum += 128 weights times x, or 64 if not kWhole: words 0..15 of the codes belong to one block, 16..31 to the next,
+// whose table is the upper half.
+template <int M, bool kNormal, bool kWhole>
+[[gnu::always_inline]] inline void DotStep(const uint8_t* at, __m512 codes, const float* scale, const uint16_t* x,
+                                           int64_t x_stride, __m512 (&sum)[M][4]) {
+  const __m512i mask = _mm512_set1_epi32(0x000f000f);
+  const __m512i upper = Join(_mm256_setzero_si256(), _mm256_set1_epi16(16));
+  const __m512 low = _mm512_mul_ps(codes, _mm512_set1_ps(scale[0]));
+  const __m512 high = kWhole ? _mm512_mul_ps(codes, _mm512_set1_ps(scale[1])) : _mm512_setzero_ps();  // x is 0 there
+  const __m512i table = kNormal ? (__m512i)_mm512_cvtne2ps_pbh(high, low) : Join(RoundBF16(low), RoundBF16(high));
+  const __m512i words = kWhole ? _mm512_loadu_si512(at)
+                               : _mm512_zextsi256_si512(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)));
+  for (int t = 0; t < 4; ++t) {
+    // (words >> 4t & 15) | 16 in the upper half
+    const __m512i index = _mm512_ternarylogic_epi32(_mm512_srli_epi16(words, 4 * t), mask, upper, 0xea);
+    const __m512bh weights = (__m512bh)_mm512_permutexvar_epi16(index, table);
+    for (int m = 0; m < M; ++m) {
+      const __m512i values = _mm512_loadu_si512(x + m * x_stride + 32 * (t ^ 1));
+      sum[m][t] = _mm512_dpbf16_ps(sum[m][t], weights, (__m512bh)values);
+    }
+  }
+}
+
+// Up to 1024 weights of a row.
+template <int M, bool kNormal>
+inline void DotBlocks(const uint8_t* at, __m512 codes, const float* scale, int64_t blocks, const uint16_t* x,
+                      int64_t x_stride, __m512 (&sum)[M][4]) {
+  int64_t b = 0;
+  for (; b + 2 <= blocks; b += 2) {
+    _mm_prefetch(reinterpret_cast<const char*>(at + 32 * b + kPrefetchBytes), _MM_HINT_T0);
+    DotStep<M, kNormal, true>(at + 32 * b, codes, scale + b, x + 64 * b, x_stride, sum);
+  }
+  if (b < blocks) DotStep<M, kNormal, false>(at + 32 * b, codes, scale + b, x + 64 * b, x_stride, sum);
+}
+
 template <int M>
 void DotBF16(const Nf4View& w, int64_t cols, int64_t row0, int64_t rows, const uint16_t* x, float* y,
              int64_t y_stride) {
   const Scales scales(w);
   const __m512 codes = _mm512_loadu_ps(w.code_map);
-  const __m512i mask = _mm512_set1_epi32(0x000f000f);
-  const __m512i upper = Join(_mm256_setzero_si256(), _mm256_set1_epi16(16));
   const int64_t stride = Nf4DotColumns(cols);
   for (int64_t i = 0; i < rows; ++i) {
     const int64_t e = (row0 + i) * cols;
     __m512 sum[M][4];
     for (auto& s : sum)
       for (__m512& lane : s) lane = _mm512_setzero_ps();
-    for (int64_t k = 0; k < cols; k += 128) {
-      const bool whole = k + 128 <= cols;
+    for (int64_t k = 0; k < cols; k += 1024) {
+      alignas(64) float scale[16];
+      const int64_t blocks = (cols - k < 1024 ? cols - k : 1024) / 64;
       const uint8_t* at = w.codes + (e + k) / 2;
-      _mm_prefetch(reinterpret_cast<const char*>(at + kPrefetchBytes), _MM_HINT_T0);
-      const __m256i first = BF16Table(codes, scales[scales.BlockOf(e + k)]);
-      const __m256i second = whole ? BF16Table(codes, scales[scales.BlockOf(e + k + 64)]) : _mm256_setzero_si256();
-      const __m512i table = Join(first, second);
-      const __m512i words = _mm512_maskz_loadu_epi16(whole ? 0xffffffffu : 0xffffu, at);
-      for (int t = 0; t < 4; ++t) {
-        // (words >> 4t & 15) | 16 in the upper half
-        const __m512i index = _mm512_ternarylogic_epi32(_mm512_srli_epi16(words, 4 * t), mask, upper, 0xea);
-        const __m512bh weights = (__m512bh)_mm512_permutexvar_epi16(index, table);
-        for (int m = 0; m < M; ++m) {
-          const __m512i values = _mm512_loadu_si512(x + m * stride + k + 32 * (t ^ 1));
-          sum[m][t] = _mm512_dpbf16_ps(sum[m][t], weights, (__m512bh)values);
-        }
+      if (ReadScales(scales, e + k, blocks, scale)) [[likely]] {
+        DotBlocks<M, true>(at, codes, scale, blocks, x + k, stride, sum);
+      } else {
+        DotBlocks<M, false>(at, codes, scale, blocks, x + k, stride, sum);
       }
     }
     for (int m = 0; m < M; ++m) {

@@ -53,7 +53,7 @@ struct PanelSource {
 
   // Optional, for 1..kDotRows rows of x (y = x*W^T only):
   //   y[m * y_stride + i] = sum_k x[m * x_stride + k] * W[row0 + i, k]         for m < m_count, i < rows
-  // x_dtype is kBF16 or kF32; y is f32 and is overwritten. row0 is a multiple of 64; rows is too, except at the end.
+  // x_dtype is kBF16 or kF32; y is f32 and is overwritten. row0 is a multiple of 16; rows is too, except at the end.
   void (*dot_rows)(const void* context, int64_t row0, int64_t rows, DType x_dtype, const void* x, int64_t m_count,
                    int64_t x_stride, float* y, int64_t y_stride) = nullptr;
 };

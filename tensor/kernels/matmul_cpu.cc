@@ -145,9 +145,10 @@ class Product {
     });
   }
 
-  // Rows [row, end) of y by one panel; `soon` is the one that this thread is likely to pack next. packed_a starts at row
-  // `begin`.
-  void Panel(int64_t panel, int64_t soon, int64_t row, int64_t end, int64_t begin, void* packed_a, void* packed_b) const {
+  // Rows [row, end) of y by one panel; `soon` is the one that this thread is likely to pack next. packed_a starts at
+  // row `begin`.
+  void Panel(int64_t panel, int64_t soon, int64_t row, int64_t end, int64_t begin, void* packed_a,
+             void* packed_b) const {
     const int64_t n0 = panel * kPanelColumns, n = std::min(kPanelColumns, n_ - n0), width = PanelWidth(n);
     const bool keeps_sums = !direct_y_ || k_ > format_.k_block;
     const size_t sum_bytes = format_.dtype == DType::kF64 ? sizeof(double) : sizeof(float);
@@ -193,7 +194,8 @@ class Product {
   // The part of b from which a panel's block of k is packed; nothing where that is not a matter of reading memory.
   internal::Prefetch Block(int64_t panel, int64_t k0) const {
     if (panel >= panels_ || b_.source != nullptr) return {};
-    const int64_t n0 = panel * kPanelColumns, n = std::min(kPanelColumns, n_ - n0), k = std::min(format_.k_block, k_ - k0);
+    const int64_t n0 = panel * kPanelColumns, n = std::min(kPanelColumns, n_ - n0),
+                  k = std::min(format_.k_block, k_ - k0);
     const int64_t element = static_cast<int64_t>(SizeOf(b_.dtype));
     const bool along_k = b_.stride_k == 1;
     return {.row = b_.at(n0, k0),
@@ -282,8 +284,10 @@ class RowsProduct {
     if (a_.dtype == DType::kBF16 && !internal::HaveBF16Dot() &&
         (b_.source == nullptr || b_.source->dot_rows == nullptr))
       WidenRows();
-    // About 64 K weights a task.
-    const int64_t grain = std::max<int64_t>(1, (int64_t{1} << 16) / a_.k / kPanelColumns) * kPanelColumns;
+    // Tasks of at most some 64 K weights, as many for each thread.
+    const int64_t unit = b_.source != nullptr && b_.source->dot_rows == nullptr ? kPanelColumns : 16;
+    const int64_t rounds = CeilDiv(b_.n * a_.k, NumThreads() * (int64_t{1} << 16));
+    const int64_t grain = CeilDiv(CeilDiv(b_.n, NumThreads() * rounds), unit) * unit;
     ParallelFor(b_.n, grain, [&](int64_t begin, int64_t end) { Rows(begin, end); });
   }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <cstring>
 #include <vector>
 
@@ -46,6 +47,21 @@ double LoopFma(int64_t rounds, float* sink) {
   return static_cast<double>(rounds) * kPeakChains * static_cast<double>(hn::Lanes(d)) * 2;
 }
 
+// The exclusive or of all words, so that each is read.
+uint64_t LoopRead(const uint64_t* x, int64_t n) {
+  const hn::CappedTag<uint64_t, 8> d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  auto s0 = hn::Zero(d), s1 = s0, s2 = s0, s3 = s0;
+  for (int64_t i = 0; i + 4 * lanes <= n; i += 4 * lanes) {
+    __builtin_prefetch(x + i + 512);
+    s0 = hn::Xor(s0, hn::LoadU(d, x + i));
+    s1 = hn::Xor(s1, hn::LoadU(d, x + i + lanes));
+    s2 = hn::Xor(s2, hn::LoadU(d, x + i + 2 * lanes));
+    s3 = hn::Xor(s3, hn::LoadU(d, x + i + 3 * lanes));
+  }
+  return hn::GetLane(hn::Xor(hn::Xor(s0, s1), hn::Xor(s2, s3)));
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace lorikeet::internal
 HWY_AFTER_NAMESPACE();
@@ -55,7 +71,9 @@ namespace lorikeet {
 namespace internal {
 
 HWY_EXPORT(LoopFma);
+HWY_EXPORT(LoopRead);
 double LoopF32(int64_t rounds, float* sink) { return HWY_DYNAMIC_DISPATCH(LoopFma)(rounds, sink); }
+static uint64_t ReadWords(const uint64_t* x, int64_t n) { return HWY_DYNAMIC_DISPATCH(LoopRead)(x, n); }
 
 }  // namespace internal
 
@@ -109,6 +127,19 @@ double MeasureCopyBandwidth(int threads) {
       std::memcpy(to.data() + begin, from.data() + begin, static_cast<size_t>(end - begin));
     });
     return 2.0 * static_cast<double>(kBytes);
+  });
+}
+
+double MeasureReadBandwidth(int threads) {
+  constexpr int64_t kBytes = int64_t{192} << 20, kChunk = int64_t{1} << 20;
+  const std::vector<uint64_t> from(kBytes / 8, 1);
+  volatile uint64_t sink = 0;
+  return BestRate(threads, [&] {
+    ParallelFor(kBytes / 8, kChunk / 8, [&](int64_t begin, int64_t end) {
+      const uint64_t mine = internal::ReadWords(from.data() + begin, end - begin);
+      if (mine == 7) sink = mine;  // never, but the compiler does not know
+    });
+    return static_cast<double>(kBytes);
   });
 }
 

@@ -18,6 +18,9 @@ double MeasurePeakFlops(DType dtype, int threads);
 // Bytes a second, read and written both counted, of copying between buffers that no cache holds.
 double MeasureCopyBandwidth(int threads);
 
+// Bytes a second of reading, with everything else done in registers, what no cache holds.
+double MeasureReadBandwidth(int threads);
+
 }  // namespace lorikeet
 
 #endif  // LORIKEET_TENSOR_KERNELS_PEAK_H_

@@ -4,8 +4,8 @@
 //
 // Names: product/tokens/out x in/threads. fwd: y = x*W^T. dx: dy*W. Both weights are timed in turn within one loop:
 // bf16%: rate of the NF4 product relative to the bf16 one; peak%: NF4, of the dot-product peak (both at their best
-// iteration). generate: one or four rows with weights out of cache; GB/s counts codes and f32 scales, copy% sets
-// it against the measured copy bandwidth.
+// iteration). generate: one or four rows with weights out of cache; GB/s counts codes and f32 scales, read% sets
+// it against the measured bandwidth of reading.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -62,7 +62,7 @@ void Product(benchmark::State& state, int64_t tokens, int64_t out, int64_t in, b
 }
 
 void Generate(benchmark::State& state, int64_t tokens, int64_t out, int64_t in, int threads) {
-  const double copy = MeasureCopyBandwidth(threads);
+  const double read = MeasureReadBandwidth(threads);
   SetNumThreads(threads);
   const Nf4Tensor one = *QuantizeNf4(Ramp(out, in, DType::kBF16));
   std::vector<Nf4Tensor> layers;  // together beyond any cache
@@ -81,7 +81,7 @@ void Generate(benchmark::State& state, int64_t tokens, int64_t out, int64_t in, 
   }
   const double bytes = 0.5625 * static_cast<double>(out * in) * static_cast<double>(layers.size());
   state.counters["GB/s"] = bytes / best * 1e-9;
-  state.counters["copy%"] = 100 * bytes / best / copy;
+  state.counters["read%"] = 100 * bytes / best / read;
 }
 
 void Codec(benchmark::State& state, bool decode, DType dtype) {

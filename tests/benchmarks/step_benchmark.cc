@@ -64,6 +64,7 @@ ABSL_FLAG(std::string, tokens, "4x256", "sequences x tokens of each");
 ABSL_FLAG(int, steps, 3, "timed steps");
 ABSL_FLAG(int, threads, 2, "threads of parallel loops");
 ABSL_FLAG(int64_t, rank, 16, "of the adapters");
+ABSL_FLAG(int64_t, layers, 30, "of the model; SmolLM2-135M has 30");
 ABSL_FLAG(bool, json, false, "one JSON object for each method, for a program to read");
 
 namespace lorikeet {
@@ -71,7 +72,7 @@ namespace {
 
 struct Setup {
   std::string method;
-  int64_t sequences = 0, length = 0, rank = 0;
+  int64_t sequences = 0, length = 0, rank = 0, layers = 0;
   int steps = 0, threads = 0;
 
   bool quantized() const { return absl::StartsWith(method, "q"); }
@@ -181,19 +182,20 @@ void PrintLine(const Setup& s, const Measured& m) {
 
 void PrintJson(const Setup& s, const Measured& m) {
   std::printf(
-      "{\"method\": \"%s\", \"tokens\": \"%dx%d\", \"rank\": %d, \"threads\": %d, \"seconds\": [%s], "
+      "{\"method\": \"%s\", \"tokens\": \"%dx%d\", \"rank\": %d, \"layers\": %d, \"threads\": %d, \"seconds\": [%s], "
       "\"tokens_per_second\": %.1f, \"peak_fraction\": %.4f, \"peak_gflops\": %.1f, \"peak_resident_bytes\": %.0f, "
       "\"start_seconds\": %.3f}\n",
-      s.method.c_str(), static_cast<int>(s.sequences), static_cast<int>(s.length), static_cast<int>(s.rank), s.threads,
-      absl::StrJoin(m.seconds, ", ").c_str(), TokensPerSecond(s, m), m.flops / m.best() / m.peak, m.peak * 1e-9,
-      1e6 * StatusMegabytes("VmHWM:"), m.start_seconds);
+      s.method.c_str(), static_cast<int>(s.sequences), static_cast<int>(s.length), static_cast<int>(s.rank),
+      static_cast<int>(s.layers), s.threads, absl::StrJoin(m.seconds, ", ").c_str(), TokensPerSecond(s, m),
+      m.flops / m.best() / m.peak, m.peak * 1e-9, 1e6 * StatusMegabytes("VmHWM:"), m.start_seconds);
 }
 
 void Run(const Setup& s) {
   const auto start = std::chrono::steady_clock::now();
   SetNumThreads(s.threads);
   ResetPeakMemory();
-  const ModelConfig config = SmolLm2Shape();
+  ModelConfig config = SmolLm2Shape();
+  config.num_layers = s.layers;
   AdapterRun run;
   const std::unique_ptr<CausalLm> lm = MakeModel(config, s, &run);
   const std::vector<Parameter*> parameters = TrainableParameters(*lm);
@@ -234,6 +236,7 @@ int main(int argc, char** argv) {
   const std::vector<std::string> tokens = absl::StrSplit(absl::GetFlag(FLAGS_tokens), 'x');
   lorikeet::Setup s;
   s.rank = absl::GetFlag(FLAGS_rank);
+  s.layers = absl::GetFlag(FLAGS_layers);
   s.steps = absl::GetFlag(FLAGS_steps);
   s.threads = absl::GetFlag(FLAGS_threads);
   if (tokens.size() != 2 || !absl::SimpleAtoi(tokens[0], &s.sequences) || !absl::SimpleAtoi(tokens[1], &s.length)) {

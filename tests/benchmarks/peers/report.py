@@ -134,6 +134,37 @@ def matmul_section(records):
             + table(["product", "dtype", "threads", "ours / oneDNN", "ratio", "of medians", "oneDNN's layout"], worst))
 
 
+GROWTH_REASONS = {
+    "tokens": "A sequence of so many tokens. Few tokens leave the products waiting for weights: each weight is packed for\n"
+              "its product anew, which costs as much as some 5 rows of it, and is read from memory. Attention's share\n"
+              "grows with the length. Memory is the weights and the optimizer's state, then a fixed amount a token, as\n"
+              "attention keeps no scores; the chunks of the loss add a constant from 512 tokens on.",
+    "rank": "A rank adds 6 operations for each adapter weight and token, and the optimizer's pass over the adapters. Up\n"
+            "to 16 it is all but free: a product of rank 4 fills a quarter of a vector's 16 columns. Memory: some 20\n"
+            "bytes for each adapter weight, namely value, gradient and two moments in f32, and a copy in bf16.",
+    "layers": "A straight line: a layer costs what a layer costs, and the head and its loss come on top.",
+    "threads": "Products are split without splitting a sum. What does not double is what waits for memory.",
+}
+
+
+def growth_section(records):
+    parts = []
+    for r in sorted(records, key=lambda r: list(GROWTH_REASONS).index(r["case"])):
+        rows = []
+        for run in r["runs"]:
+            count = math.prod(int(word) for word in run["tokens"].split("x"))
+            best = min(run["seconds"])
+            at = {"tokens": run["tokens"], "rank": run["rank"], "layers": run["layers"], "threads": run["threads"]}
+            rows.append([run["method"], str(at[r["case"]]), f"{1000 * best:.0f}", f"{1e6 * best / count:.0f}",
+                         f"{count / best:.0f}", f"{100 * run['peak_fraction']:.0f}",
+                         f"{run['peak_resident_bytes'] / 1e6:.0f}"])
+        parts.append(f"{GROWTH_REASONS[r['case']]}\n\n"
+                     + table(["step", r["case"], "ms", "us a token", "tokens/s", "peak%", "memory, MB"], rows)
+                     + f"\nMeasured with {r['commit']}, {r['date']}.\n")
+    return ("## How cost grows\nOurs alone, the step of the first table (4 x 256 tokens, rank 16, 30 layers), with one thing "
+            "changed.\n\n" + "\n".join(parts))
+
+
 def versions_section(records):
     found = {}
     for r in records:
@@ -146,7 +177,7 @@ def versions_section(records):
             + "- " + ", ".join(f"{name} {version}" for name, version in sorted(found.items())) + "\n")
 
 
-SECTIONS = {"step": step_section, "generate": generate_section, "matmul": matmul_section}
+SECTIONS = {"step": step_section, "generate": generate_section, "growth": growth_section, "matmul": matmul_section}
 
 
 def write(results, output):
