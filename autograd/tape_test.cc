@@ -8,6 +8,7 @@
 #include "autograd/ops/norm.h"
 #include "autograd/ops/reduce.h"
 #include "autograd/parameter.h"
+#include "autograd/saved_value.h"
 #include "autograd/variable.h"
 #include "gtest/gtest.h"
 #include "tensor/ops/elementwise.h"
@@ -132,6 +133,61 @@ TEST(TapeTest, SavedTensorsAreCountedOnceAndFreedByBackward) {
   tape.Backward(Sum(y), One());
   EXPECT_EQ(tape.saved_bytes(), 0);
   EXPECT_LT(p.value.use_count(), holders);
+}
+
+// A square that is computed again for whoever saves it, and how often that happened.
+Variable CheapSquare(const Variable& x, int* again) {
+  Variable y = Record("CheapSquare", {x}, tensor::Square(x.value()), {x.value()},
+                      [](absl::Span<Tensor> saved, const Tensor& dy, GradSink& grad) {
+                        grad.Add(0, tensor::Mul(tensor::Scale(saved[0], 2), dy));
+                      });
+  return Recomputed(y, [x = x.value(), again] {
+    ++*again;
+    return tensor::Square(x);
+  });
+}
+// y^2, which saves y as a variable: by its recipe.
+Variable Outer(const Variable& y) {
+  return Record("Outer", {y}, tensor::Square(y.value()), {y},
+                [](absl::Span<Tensor> saved, const Tensor& dy, GradSink& grad) {
+                  grad.Add(0, tensor::Mul(tensor::Scale(saved[0], 2), dy));
+                });
+}
+
+TEST(TapeTest, ACheapValueIsKeptByNobodyAndComputedAgainOnceForAll) {
+  Parameter p = Trainable({1, 2, 3});
+  int again = 0;
+  Tape tape;
+  Variable loss;
+  {
+    const Variable y = CheapSquare(Use(p), &again);
+    loss = Sum(Add(Outer(y), Outer(y)));  // 2x^4
+  }
+  EXPECT_EQ(tape.saved_bytes(), 24);  // x alone
+  EXPECT_EQ(again, 0);
+  tape.Backward(loss, One());
+  EXPECT_EQ(again, 1);
+  EXPECT_EQ(Values(p.grad), (std::vector<double>{8, 64, 216}));
+}
+
+TEST(TapeTest, TheLastRecordThatSavedACheapValueOwnsIt) {
+  Parameter p = Trainable({1, 2});
+  int again = 0;
+  std::vector<int64_t> holders;
+  Tape tape;
+  const auto count = [&](const Variable& y) {
+    return Record("Count", {y}, y.value(), {y}, [&](absl::Span<Tensor> saved, const Tensor& dy, GradSink& grad) {
+      holders.push_back(saved[0].use_count());
+      grad.Add(0, dy);
+    });
+  };
+  Variable loss;
+  {
+    const Variable y = CheapSquare(Use(p), &again);
+    loss = Sum(Add(Scale(count(y), 1), Scale(count(y), 1)));
+  }
+  tape.Backward(loss, One());
+  EXPECT_EQ(holders, (std::vector<int64_t>{2, 1}));  // the recipe still has it for the other; then nobody else
 }
 
 TEST(TapeTest, AMillionRecordsUnwindWithoutRecursion) {

@@ -108,6 +108,13 @@ TEST_F(LoadTest, TrainableWeightsAreF32AndFrozenOnesOfTheComputeDType) {
   EXPECT_EQ(model_->head().dtype(), DType::kBF16);
 }
 
+TEST_F(LoadTest, FrozenWeightsThatAreStoredInBF16StaySoBesideF32) {
+  ASSERT_EQ(Load(/*trainable=*/false, DType::kF32), absl::OkStatus());
+  EXPECT_EQ(model_->head().dtype(), DType::kBF16);
+  ASSERT_EQ(Load(/*trainable=*/true, DType::kF32), absl::OkStatus());
+  EXPECT_EQ(model_->head().dtype(), DType::kF32);
+}
+
 TEST_F(LoadTest, AMissingTensorIsNamedWithItsNearest) {
   source_.Remove("model.norm.weight");
   source_.Put("model.norms.weight", {4});

@@ -39,6 +39,8 @@ ABSL_FLAG(std::string, lr_scheduler_type, kDefault.lr_scheduler_type,
           "constant, constant_with_warmup, linear or cosine");
 ABSL_FLAG(double, warmup_ratio, kDefault.warmup_ratio, "share of the steps in which the rate rises from 0");
 ABSL_FLAG(double, weight_decay, kDefault.weight_decay, "AdamW's decoupled decay");
+ABSL_FLAG(double, loraplus_lr_ratio, kDefault.loraplus_lr_ratio,
+          "LoRA+: B's learning rate (and DoRA's magnitudes') over A's; 1: the same, 16 is usual");
 ABSL_FLAG(double, max_grad_norm, kDefault.max_grad_norm, "gradients are scaled down to this norm; 0: never");
 ABSL_FLAG(uint64_t, seed, kDefault.seed, "of the adapters' start, the order of the rows, the split and dropout");
 ABSL_FLAG(std::string, optim, kDefault.optim, "adamw, or paged_adamw: state beyond --optimizer_memory lies in a file");
@@ -104,6 +106,7 @@ absl::StatusOr<TrainOptions> OptionsFromFlags() {
   LORIKEET_READ_FLAG(lr_scheduler_type);
   LORIKEET_READ_FLAG(warmup_ratio);
   LORIKEET_READ_FLAG(weight_decay);
+  LORIKEET_READ_FLAG(loraplus_lr_ratio);
   LORIKEET_READ_FLAG(max_grad_norm);
   LORIKEET_READ_FLAG(seed);
   LORIKEET_READ_FLAG(optim);

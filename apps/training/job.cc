@@ -15,6 +15,7 @@
 #include "optim/resident_store.h"
 #include "optim/state_store.h"
 #include "peft/inject.h"
+#include "peft/lora_plus.h"
 #include "tensor/kernels/parallel.h"
 #include "tensor/random.h"
 
@@ -165,7 +166,10 @@ absl::Status TrainJob::MakeOptimizer() {
   } else {
     store = std::make_unique<ResidentStore>(elements);
   }
-  optimizer = std::make_unique<AdamW>(parameters, AdamWOptions{.weight_decay = options.weight_decay}, std::move(store));
+  const auto group = [&](const Parameter& p) {
+    return AdamWGroup{.lr_scale = LoraPlusScale(p, options.loraplus_lr_ratio), .weight_decay = options.weight_decay};
+  };
+  optimizer = std::make_unique<AdamW>(parameters, AdamWOptions{.group = group}, std::move(store));
   trainer = std::make_unique<Trainer>(*model.lm, parameters, *optimizer, *schedule, &run, *stream,
                                       TrainerOptions{.batch_size = options.batch_size,
                                                      .gradient_accumulation_steps = options.gradient_accumulation_steps,
@@ -196,7 +200,7 @@ std::string TrainJob::Fingerprint() const {
       absl::StrCat("seed ", o.seed)};
   if (o.method != Method::kFull) {
     facts.push_back(absl::StrCat("lora_r ", o.lora_r, " lora_alpha ", o.lora_alpha, " use_rslora ", o.use_rslora));
-    facts.push_back(absl::StrCat("lora_dropout ", o.lora_dropout));
+    facts.push_back(absl::StrCat("lora_dropout ", o.lora_dropout, " loraplus_lr_ratio ", o.loraplus_lr_ratio));
     facts.push_back(absl::StrCat("target_modules ", o.target_modules));
   }
   if (Quantized(o.method)) {

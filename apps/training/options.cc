@@ -75,6 +75,7 @@ absl::Status Validate(const TrainOptions& o) {
   r.Range<double>("learning_rate", o.learning_rate, 0, 1e3);
   r.Range<double>("warmup_ratio", o.warmup_ratio, 0, 1);
   r.Range<double>("weight_decay", o.weight_decay, 0, 1e3);
+  r.Range<double>("loraplus_lr_ratio", o.loraplus_lr_ratio, 0, 1e6);
   r.Range<int64_t>("logging_steps", o.logging_steps, 1, INT64_MAX);
   r.Range<int64_t>("eval_steps", o.eval_steps, 0, INT64_MAX);
   r.Range<int64_t>("save_steps", o.save_steps, 0, INT64_MAX);
@@ -93,6 +94,8 @@ absl::Status Validate(const TrainOptions& o) {
   if (o.data.empty()) r.Fail(absl::InvalidArgumentError("--data is missing: name a .jsonl file"));
   if (o.output_dir.empty() && !o.dry_run)
     r.Fail(absl::InvalidArgumentError("--output_dir is missing: name a directory for the adapter"));
+  if (o.method == Method::kFull && o.loraplus_lr_ratio != 1)
+    r.Fail(Bad("loraplus_lr_ratio", absl::StrCat(o.loraplus_lr_ratio), "1 with --method=full, which has no adapters"));
   if (Quantized(o.method)) r.Fail(Validate(o.quant));
   return r.first();
 }

@@ -52,6 +52,7 @@ struct TrainOptions {
   std::string lr_scheduler_type = "cosine";  // constant, linear, cosine
   double warmup_ratio = 0.03;
   double weight_decay = 0;
+  double loraplus_lr_ratio = 1;  // of B's learning rate to A's
   double max_grad_norm = 1;
   uint64_t seed = 42;
 

@@ -2,6 +2,7 @@
 #include "tensor/kernels/attention.h"
 #include "tensor/kernels/attention_f32.h"
 #include "tensor/kernels/attention_f64.h"
+#include "tensor/kernels/attention_rows.h"
 #include "tensor/kernels/launch.h"
 #include "tensor/view.h"
 
@@ -9,7 +10,10 @@ namespace lorikeet {
 namespace {
 
 void Attention(View q, View k, View v, const AttentionParams& params, View y, View lse, LaunchContext) {
-  const auto run = q.dtype == DType::kF64 ? internal::AttentionF64 : internal::AttentionF32;
+  const bool few = internal::FitsAttentionRows(k, v, params);
+  const auto run = q.dtype == DType::kF64 ? internal::AttentionF64
+                   : few                  ? internal::AttentionRows
+                                          : internal::AttentionF32;
   run(q, k, v, params, y, lse);
 }
 

@@ -172,15 +172,17 @@ constexpr TileFunction kTiles[4][8] = {
     {Tile<1, 4>, Tile<2, 4>, Tile<3, 4>, Tile<4, 4>, Tile<5, 4>, Tile<6, 4>, nullptr, nullptr},
 };
 
+constexpr int64_t kAhead = 4096;  // elements of a weight that are on their way: rows lie behind each other
+
 // Four independent sums: one would wait for the dot instruction's latency.
 inline float Dot(const uint16_t* x, const uint16_t* w, int64_t k) {
   __m512 sum[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
   int64_t i = 0;
   for (; i + 128 <= k; i += 128) {
-    _mm_prefetch(reinterpret_cast<const char*>(w + i + 1024), _MM_HINT_T0);
-    _mm_prefetch(reinterpret_cast<const char*>(w + i + 1056), _MM_HINT_T0);
-    _mm_prefetch(reinterpret_cast<const char*>(w + i + 1088), _MM_HINT_T0);
-    _mm_prefetch(reinterpret_cast<const char*>(w + i + 1120), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(w + i + kAhead), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(w + i + kAhead + 32), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(w + i + kAhead + 64), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(w + i + kAhead + 96), _MM_HINT_T0);
     Unroll<4>([&](auto v) {
       constexpr int j = decltype(v)::value;
       sum[j] = _mm512_dpbf16_ps(sum[j], Pairs(_mm512_loadu_si512(x + i + 32 * j)),

@@ -59,6 +59,9 @@ class Product {
     direct_y_ = y_.strides[1] == 1 && format_.dtype != DType::kF64 &&
                 (y_.dtype == DType::kF32 || (y_.dtype == DType::kBF16 && format_.dtype == DType::kBF16));
     ChooseTasks();
+    // f32 steps that lie in rows of 16 columns and more are read where they are, too, if few rows of a share them.
+    direct_b_ = format_.dtype == DType::kF32 && b_.source == nullptr && b_.dtype == DType::kF32 && b_.stride_n == 1 &&
+                m_ <= kPanelColumns && n_ % 16 == 0 && u_.n == 0 && !shared_b_;
   }
 
   // Whether the inner loops can add u*v^T and scale by a gain themselves.
@@ -172,6 +175,9 @@ class Product {
       if (k0 + k == k_ && u_.n > 0) AddCorrection(row, &s);
       if (packed_b != nullptr) {
         s.panel = PanelAt(packed_b, panel) + format_.Steps(k0) * width * format_.cell();
+      } else if (direct_b_) {
+        s.panel = b_.at(n0, k0);
+        s.panel_step = b_.stride_k;
       } else {
         const int64_t step = width * format_.cell();
         char* own = static_cast<char*>(ThreadScratch(kScratchPanel, static_cast<size_t>((s.steps + s.u_steps) * step)));
@@ -263,7 +269,7 @@ class Product {
   int64_t m_ = 0, n_ = 0, k_ = 0, panels_ = 0;
   int64_t chunk_ = 0, group_ = 1;  // rows and panels of a task
   Format format_;
-  bool direct_a_ = false, local_a_ = false, shared_b_ = false, direct_y_ = false;
+  bool direct_a_ = false, local_a_ = false, direct_b_ = false, shared_b_ = false, direct_y_ = false;
 };
 
 // Products of a few rows with a weight whose rows are contiguous: each weight is read once, from where it lies.

@@ -80,7 +80,7 @@ HWY_ATTR void Tile(const Strip& s, int64_t row, int64_t column, int64_t lines, P
   // sums in a function's argument would leave the registers.
   const char* a = s.a + row * s.a_row;
   int64_t a_row = s.a_row, a_step = s.a_step, left = s.steps, u_left = s.u_steps;
-  const int64_t width = s.width;
+  const int64_t panel_step = s.panel_step == 0 ? s.width : s.panel_step;
   const float* panel = static_cast<const float*>(s.panel) + column;
   for (;;) {
     int64_t steps = left;
@@ -97,9 +97,9 @@ HWY_ATTR void Tile(const Strip& s, int64_t row, int64_t column, int64_t lines, P
       u_left = 0;
     }
     left -= steps;
-    for (; steps > 0; --steps, a += a_step, panel += width) {
+    for (; steps > 0; --steps, a += a_step, panel += panel_step) {
       V b[Kv];
-      Unroll<Kv>([&](auto v) HWY_ATTR { b[decltype(v)::value] = hn::Load(d, panel + kLanes * decltype(v)::value); });
+      Unroll<Kv>([&](auto v) HWY_ATTR { b[decltype(v)::value] = hn::LoadU(d, panel + kLanes * decltype(v)::value); });
       Unroll<Kr>([&](auto r) HWY_ATTR {
         constexpr int i = decltype(r)::value;
         const V x = hn::Set(d, *reinterpret_cast<const float*>(a + i * a_row));

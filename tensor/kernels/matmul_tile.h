@@ -34,6 +34,7 @@ struct Strip {
   int64_t a_step = 0;           // bytes from one step to the next
   int64_t rows = 0;             // any number
   const void* panel = nullptr;  // aligned to 64 bytes
+  int64_t panel_step = 0;       // elements between its steps; 0: width. Others, with any alignment, for StripF32 alone
   int64_t width = 0;            // columns of the panel: 16, 32, 48 or 64
   int64_t columns = 0;          // those that exist: width - 15 .. width
   int64_t steps = 0;

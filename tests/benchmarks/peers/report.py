@@ -136,9 +136,10 @@ def matmul_section(records):
 
 GROWTH_REASONS = {
     "tokens": "A sequence of so many tokens. Few tokens leave the products waiting for weights: each weight is packed for\n"
-              "its product anew, which costs as much as some 5 rows of it, and is read from memory. Attention's share\n"
-              "grows with the length. Memory is the weights and the optimizer's state, then a fixed amount a token, as\n"
-              "attention keeps no scores; the chunks of the loss add a constant from 512 tokens on.",
+              "its product anew, which costs as much as some 5 rows of it, and is read from memory. Past 1024 tokens a token\n"
+              "costs more again: attention's operations grow with the square of the length, are 45 % of all at 4096, and\n"
+              "run at some half of the peak, between exponentials. Memory is the weights and the optimizer's state, then a\n"
+              "fixed amount a token, as attention keeps no scores; a whole chunk of the loss's logits comes with 512 tokens.",
     "rank": "A rank adds 6 operations for each adapter weight and token, and the optimizer's pass over the adapters. Up\n"
             "to 16 it is all but free: a product of rank 4 fills a quarter of a vector's 16 columns. Memory: some 20\n"
             "bytes for each adapter weight, namely value, gradient and two moments in f32, and a copy in bf16.",
