@@ -30,7 +30,7 @@ namespace {
 using tensor::RandomTensor;
 using tensor::SameBits;
 
-// A disk in memory, to break in every way.
+// A disk in memory, to break in every way. It outlives what writes to it: declare it before the Training.
 struct Disk {
   std::vector<char> bytes;
   std::atomic<int> writes_left = 1 << 30;  // then it is full
@@ -141,8 +141,8 @@ INSTANTIATE_TEST_SUITE_P(PagesAndSlots, PagedStoreSizes,
                                          std::pair{1280, 2}, std::pair{512, 100}, std::pair{1 << 20, 2}));
 
 TEST(PagedStore, CompressesWhatShrinksByAFifthAndNothingElse) {
-  Training run(std::vector<Shape>{{20000}});
   Disk disk;
+  Training run(std::vector<Shape>{{20000}});
   PagedStore* const store = UseDisk(run, disk, 1024, 2);
   const auto step = [&](double value) {
     run.parameters[0].grad = Tensor::Full({20000}, value, DType::kF32);
@@ -160,8 +160,8 @@ TEST(PagedStore, CompressesWhatShrinksByAFifthAndNothingElse) {
 }
 
 TEST(PagedStore, CompressedPagesGiveTheSameBits) {
-  Training paged(std::vector<Shape>{{20000}}), resident(std::vector<Shape>{{20000}});
   Disk disk;
+  Training paged(std::vector<Shape>{{20000}}), resident(std::vector<Shape>{{20000}});
   UseDisk(paged, disk, 512, 2);
   UseResident(resident);
   for (int k = 0; k < 5; ++k) {
@@ -197,8 +197,8 @@ TEST(PagedStore, ABudgetThatIsTooSmallNamesTheLeastThatWorks) {
 }
 
 TEST(PagedStore, AWalkThatTurnsAroundFindsItsLastPagesInMemory) {
-  Training run(std::vector<Shape>{{256 * 20}});
   Disk disk;
+  Training run(std::vector<Shape>{{256 * 20}});
   PagedStore* const store = UseDisk(run, disk, 256, 6);
   ASSERT_TRUE(run.Step().ok());
   ASSERT_TRUE(store->Verify().ok());
@@ -208,8 +208,8 @@ TEST(PagedStore, AWalkThatTurnsAroundFindsItsLastPagesInMemory) {
 }
 
 TEST(PagedStore, AFlippedBitIsFoundBeforeAnythingIsApplied) {
-  Training paged, resident;
   Disk disk;
+  Training paged, resident;
   PagedStore* const store = UseDisk(paged, disk, 256, 2);
   UseResident(resident);
   ASSERT_TRUE(paged.Step().ok());
@@ -231,8 +231,8 @@ TEST(PagedStore, AFlippedBitIsFoundBeforeAnythingIsApplied) {
 }
 
 TEST(PagedStore, AFileThatWasCutIsFoundBeforeAnythingIsApplied) {
-  Training run;
   Disk disk;
+  Training run;
   PagedStore* const store = UseDisk(run, disk, 256, 2);
   ASSERT_TRUE(run.Step().ok());
   ASSERT_TRUE(store->Verify().ok());
@@ -243,8 +243,8 @@ TEST(PagedStore, AFileThatWasCutIsFoundBeforeAnythingIsApplied) {
 
 TEST(PagedStore, WhenTheDiskIsFullTheStepIsDoneAndTheNextIsRefused) {
   for (int writes = 0; writes < 40; writes += 3) {
-    Training paged, resident;
     Disk disk;
+    Training paged, resident;
     disk.writes_left = writes;
     PagedStore* const store = UseDisk(paged, disk, 256, 2);
     UseResident(resident);
@@ -260,8 +260,8 @@ TEST(PagedStore, WhenTheDiskIsFullTheStepIsDoneAndTheNextIsRefused) {
 }
 
 TEST(PagedStore, APageLostInTheMiddleOfAStepIsNeverSaved) {
-  Training run;
   Disk disk;
+  Training run;
   PagedStore* const store = UseDisk(run, disk, 256, 2);
   ASSERT_TRUE(run.Step().ok());
   ASSERT_TRUE(store->Verify().ok());
@@ -275,8 +275,8 @@ TEST(PagedStore, APageLostInTheMiddleOfAStepIsNeverSaved) {
 }
 
 TEST(PagedStore, SavingWritesNothingToTheFile) {
-  Training run;
   Disk disk;
+  Training run;
   PagedStore* const store = UseDisk(run, disk, 256, 3);
   ASSERT_TRUE(run.Step().ok());
   run.State();  // pushes the changed pages out
