@@ -119,7 +119,7 @@ Variable DoraMap::Apply(const Variable& x) {
                 });
 }
 
-// y = W*x + (g-1)*z' + s*u'*B^T (the header's formula, the last term split), so that g*dy reaches the factors as
+// y = W*x + (g-1)*z' + u'*B^T (the header's formula, the last term split), so that g*dy reaches the factors as
 // without dropout, while dx = dy*W + mask((g-1)*dy*W + s*g*dy*B*A).
 Variable DoraMap::ApplyWithDropout(const Variable& x, const Mask& mask) {
   const Variable a = Use(a_, x.dtype()), b = Use(b_, x.dtype()), m = Use(magnitude_);

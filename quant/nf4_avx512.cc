@@ -31,18 +31,23 @@ inline __m256i RoundBF16(__m512 v) {
 // vpermw looks at five bits of an index: entries 0..15 serve indices with bit 4 clear, 16..31 those with it set.
 inline __m512i Join(__m256i low, __m256i high) { return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1); }
 
-// Whether no code times this scale is a denormal, which the processor's own conversion would flush to zero. The least
-// code but 0 is 1/192 (FP4's).
-inline bool KeepsNormal(float scale) { return scale > 0x1p-110f || scale == 0; }
-
-// round_bf16(code * scale) for the 16 codes: with the first scale in the lower half, with the second in the upper.
-inline __m512i BF16Tables(__m512 codes, float low_scale, float high_scale) {
+// round_bf16(code * scale) for the 16 codes, denormals as zero: with the first scale in the lower half, with the second
+// in the upper.
+inline __m512i FlushedTables(__m512 codes, float low_scale, float high_scale) {
   const __m512 low = _mm512_mul_ps(codes, _mm512_set1_ps(low_scale));
   const __m512 high = _mm512_mul_ps(codes, _mm512_set1_ps(high_scale));
-  if (KeepsNormal(low_scale) && KeepsNormal(high_scale)) [[likely]] {
-    return (__m512i)_mm512_cvtne2ps_pbh(high, low);
-  }
-  return Join(RoundBF16(low), RoundBF16(high));
+  return (__m512i)_mm512_cvtne2ps_pbh(high, low);
+}
+
+// Whether no code times this scale is a denormal. The least code but 0 is 1/192 (FP4's).
+inline bool KeepsNormal(float scale) { return scale > 0x1p-110f || scale == 0; }
+
+// The same with denormals, as dequantizing has them.
+inline __m512i BF16Tables(__m512 codes, float low_scale, float high_scale) {
+  if (KeepsNormal(low_scale) && KeepsNormal(high_scale)) [[likely]]
+    return FlushedTables(codes, low_scale, high_scale);
+  return Join(RoundBF16(_mm512_mul_ps(codes, _mm512_set1_ps(low_scale))),
+              RoundBF16(_mm512_mul_ps(codes, _mm512_set1_ps(high_scale))));
 }
 
 // r[i][j] <-> r[j][i], 32-bit elements: pairs, quads, then 128-bit lanes.
@@ -200,26 +205,14 @@ void DotF32(const Nf4View& w, int64_t cols, int64_t row0, int64_t rows, const fl
   }
 }
 
-// The scales of 64 weights each from element e on, `count` of them, at most 16. Says whether all keep codes normal.
-inline bool ReadScales(const Scales& scales, int64_t e, int64_t count, float* out) {
-  bool normal = true;
-  for (int64_t i = 0; i < count; ++i) {
-    out[i] = scales[scales.BlockOf(e + 64 * i)];
-    normal &= KeepsNormal(out[i]);
-  }
-  return normal;
-}
-
 // sum += 128 weights times x, or 64 if not kWhole: words 0..15 of the codes belong to one block, 16..31 to the next,
-// whose table is the upper half.
-template <int M, bool kNormal, bool kWhole>
+// whose table is the upper half. The dot instruction takes denormals as zero, so the tables may.
+template <int M, bool kWhole>
 [[gnu::always_inline]] inline void DotStep(const uint8_t* at, __m512 codes, const float* scale, const uint16_t* x,
                                            int64_t x_stride, __m512 (&sum)[M][4]) {
   const __m512i mask = _mm512_set1_epi32(0x000f000f);
   const __m512i upper = Join(_mm256_setzero_si256(), _mm256_set1_epi16(16));
-  const __m512 low = _mm512_mul_ps(codes, _mm512_set1_ps(scale[0]));
-  const __m512 high = kWhole ? _mm512_mul_ps(codes, _mm512_set1_ps(scale[1])) : _mm512_setzero_ps();  // x is 0 there
-  const __m512i table = kNormal ? (__m512i)_mm512_cvtne2ps_pbh(high, low) : Join(RoundBF16(low), RoundBF16(high));
+  const __m512i table = FlushedTables(codes, scale[0], kWhole ? scale[1] : 0);  // x is 0 there
   const __m512i words = kWhole ? _mm512_loadu_si512(at)
                                : _mm512_zextsi256_si512(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)));
   for (int t = 0; t < 4; ++t) {
@@ -234,15 +227,15 @@ template <int M, bool kNormal, bool kWhole>
 }
 
 // Up to 1024 weights of a row.
-template <int M, bool kNormal>
+template <int M>
 inline void DotBlocks(const uint8_t* at, __m512 codes, const float* scale, int64_t blocks, const uint16_t* x,
                       int64_t x_stride, __m512 (&sum)[M][4]) {
   int64_t b = 0;
   for (; b + 2 <= blocks; b += 2) {
     _mm_prefetch(reinterpret_cast<const char*>(at + 32 * b + kPrefetchBytes), _MM_HINT_T0);
-    DotStep<M, kNormal, true>(at + 32 * b, codes, scale + b, x + 64 * b, x_stride, sum);
+    DotStep<M, true>(at + 32 * b, codes, scale + b, x + 64 * b, x_stride, sum);
   }
-  if (b < blocks) DotStep<M, kNormal, false>(at + 32 * b, codes, scale + b, x + 64 * b, x_stride, sum);
+  if (b < blocks) DotStep<M, false>(at + 32 * b, codes, scale + b, x + 64 * b, x_stride, sum);
 }
 
 template <int M>
@@ -260,11 +253,8 @@ void DotBF16(const Nf4View& w, int64_t cols, int64_t row0, int64_t rows, const u
       alignas(64) float scale[16];
       const int64_t blocks = (cols - k < 1024 ? cols - k : 1024) / 64;
       const uint8_t* at = w.codes + (e + k) / 2;
-      if (ReadScales(scales, e + k, blocks, scale)) [[likely]] {
-        DotBlocks<M, true>(at, codes, scale, blocks, x + k, stride, sum);
-      } else {
-        DotBlocks<M, false>(at, codes, scale, blocks, x + k, stride, sum);
-      }
+      for (int64_t b = 0; b < blocks; ++b) scale[b] = scales[scales.BlockOf(e + k + 64 * b)];
+      DotBlocks<M>(at, codes, scale, blocks, x + k, stride, sum);
     }
     for (int m = 0; m < M; ++m) {
       const __m512 s = _mm512_add_ps(_mm512_add_ps(sum[m][0], sum[m][1]), _mm512_add_ps(sum[m][2], sum[m][3]));

@@ -4,8 +4,8 @@
 //   bazel run -c opt //tests/benchmarks:attention_benchmark -- --benchmark_filter='bf16/.*T256/threads1'
 //
 // Names: dtype/pass/sequences x tokens/threads. Useful operations only: a causal pair of a query and a key costs 2
-// products of size d forward and 5 backward (the kernels spend 7 there, see tensor/kernels/attention.h). decode: one
-// new token against T cached ones. peak%: over all iterations; best%: in the fastest one, which others disturbed least.
+// products of size d forward and 5 backward. decode: one new token against T cached ones. peak%: over all iterations;
+// best%: in the fastest one, which others disturbed least.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
