@@ -15,12 +15,17 @@
 #include "apps/text/chat_template.h"
 #include "apps/text/dataset.h"
 #include "apps/training/evaluate.h"
+#include "apps/training/exact_match.h"
 #include "nlohmann/json.hpp"
 
 ABSL_FLAG(std::string, data, "",
           "rows, one JSON object a line, with the keys text; prompt, completion; question, answer; instruction, input, "
           "output; conversations; or messages");
 ABSL_FLAG(int64_t, max_seq_length, 1024, "longer rows are cut to this many tokens");
+ABSL_FLAG(bool, exact_match, false, "also generate every answer greedily and count those that equal the row's");
+ABSL_FLAG(std::string, answer_after, "",
+          "with --exact_match: compare only what follows this text in an answer, as #### in GSM8K's");
+ABSL_FLAG(int64_t, max_new_tokens, 256, "with --exact_match: of a generated answer");
 ABSL_FLAG(bool, train_on_prompt, false, "count the prompt's tokens too, not the answer's alone");
 ABSL_FLAG(std::string, chat_template, "", "chatml, llama3, plain, ...; empty: the model's own");
 
@@ -31,6 +36,11 @@ namespace {
 constexpr int64_t kBatchTokens = 2048;
 
 absl::StatusOr<text::Dataset> LoadRows(const OpenedModel& model) {
+  if (absl::GetFlag(FLAGS_exact_match) && absl::GetFlag(FLAGS_train_on_prompt)) {
+    return absl::InvalidArgumentError("--exact_match needs prompts to answer; leave --train_on_prompt out");
+  }
+  if (absl::GetFlag(FLAGS_max_new_tokens) < 1)
+    return absl::InvalidArgumentError("--max_new_tokens: expected 1 or more");
   const std::string path = absl::GetFlag(FLAGS_data);
   if (path.empty()) return absl::InvalidArgumentError("--data is missing: name a .jsonl file");
   const int64_t limit = model.files->config().max_position_embeddings, length = absl::GetFlag(FLAGS_max_seq_length);
@@ -43,7 +53,8 @@ absl::StatusOr<text::Dataset> LoadRows(const OpenedModel& model) {
       {.max_seq_length = std::min(length, limit), .train_on_prompt = absl::GetFlag(FLAGS_train_on_prompt)});
 }
 
-void PrintResult(const AdaptedModel& m, const text::DatasetStats& stats, const EvalResult& r, double seconds) {
+void PrintResult(const AdaptedModel& m, const text::DatasetStats& stats, const EvalResult& r,
+                 const ExactMatchResult* exact, double seconds) {
   std::printf("model       %s\n", m.base.path.c_str());
   if (!m.adapter.empty()) std::printf("adapter     %s\n", m.adapter.c_str());
   std::printf("rows        %lld", static_cast<long long>(r.examples));
@@ -52,10 +63,17 @@ void PrintResult(const AdaptedModel& m, const text::DatasetStats& stats, const E
   std::printf("\ntokens      %lld of answers, in %.1f s\n", static_cast<long long>(r.counts.tokens), seconds);
   std::printf("loss        %.6f\nperplexity  %.4f\naccuracy    %.2f %% of tokens\n", r.loss(), r.perplexity(),
               100 * r.accuracy());
-  const nlohmann::ordered_json json = {
+  if (exact != nullptr) {
+    std::printf("exact       %.2f +- %.2f %% of answers\n", 100 * exact->rate(), 100 * exact->standard_error());
+  }
+  nlohmann::ordered_json json = {
       {"model", m.base.path},         {"adapter", m.adapter},      {"data", absl::GetFlag(FLAGS_data)},
       {"rows", r.examples},           {"tokens", r.counts.tokens}, {"loss", r.loss()},
       {"perplexity", r.perplexity()}, {"accuracy", r.accuracy()},  {"seconds", seconds}};
+  if (exact != nullptr) {
+    json["exact_match"] = exact->rate();
+    json["exact_match_standard_error"] = exact->standard_error();
+  }
   // Names of files may be any bytes.
   std::printf("%s\n", json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
 }
@@ -71,7 +89,14 @@ absl::Status Run() {
   if (!std::isfinite(result.loss()))
     return absl::FailedPreconditionError(absl::StrCat(
         "the loss is ", result.loss(), "; the weights or the adapter's are damaged, or try --compute_dtype=f32"));
-  PrintResult(*m, data->stats, result, elapsed.count());
+  absl::StatusOr<ExactMatchResult> exact = ExactMatchResult();
+  if (absl::GetFlag(FLAGS_exact_match)) {
+    exact = ExactMatch(
+        *m->base.lm, *m->base.tokenizer, data->examples,
+        {.answer_after = absl::GetFlag(FLAGS_answer_after), .max_tokens = absl::GetFlag(FLAGS_max_new_tokens)});
+    if (!exact.ok()) return exact.status();
+  }
+  PrintResult(*m, data->stats, result, absl::GetFlag(FLAGS_exact_match) ? &*exact : nullptr, elapsed.count());
   return absl::OkStatus();
 }
 

@@ -20,12 +20,15 @@ using Json = nlohmann::ordered_json;
 constexpr const char* kRead[] = {"alpha_pattern",
                                  "base_model_name_or_path",
                                  "bias",
+                                 "ensure_weight_tying",
                                  "exclude_modules",
                                  "init_lora_weights",
                                  "layers_pattern",
                                  "layers_to_transform",
+                                 "loftq_config",
                                  "lora_alpha",
                                  "lora_dropout",
+                                 "modules_to_save",
                                  "peft_type",
                                  "r",
                                  "rank_pattern",
@@ -34,10 +37,9 @@ constexpr const char* kRead[] = {"alpha_pattern",
                                  "use_rslora"};
 
 // Fields that only say where an adapter came from, how it was initialised or how PEFT places it.
-constexpr const char* kHarmless[] = {"auto_mapping",   "corda_config",   "ensure_weight_tying", "eva_config",
-                                     "fan_in_fan_out", "inference_mode", "loftq_config",        "lora_ga_config",
-                                     "megatron_core",  "peft_version",   "qalora_group_size",   "revision",
-                                     "runtime_config", "task_type"};
+constexpr const char* kHarmless[] = {"auto_mapping",      "corda_config",   "eva_config",     "fan_in_fan_out",
+                                     "inference_mode",    "lora_ga_config", "megatron_core",  "peft_version",
+                                     "qalora_group_size", "revision",       "runtime_config", "task_type"};
 
 // Fields that change what an adapter computes; set, they are an error.
 constexpr const char* kUnsupported[] = {"alora_invocation_tokens",
@@ -46,7 +48,6 @@ constexpr const char* kUnsupported[] = {"alora_invocation_tokens",
                                         "layer_replication",
                                         "lora_bias",
                                         "megatron_config",
-                                        "modules_to_save",
                                         "monteclora_config",
                                         "target_parameters",
                                         "trainable_token_indices",
@@ -54,8 +55,8 @@ constexpr const char* kUnsupported[] = {"alora_invocation_tokens",
                                         "use_qalora",
                                         "velora_config"};
 
-// Initialisations that only choose A and B. The others move a part of W into them and leave W changed, or ask for it.
-constexpr const char* kPlainInits[] = {"gaussian", "orthogonal", "eva"};
+// Initialisations that only choose A and B, and those that change W in a way that can be repeated.
+constexpr const char* kKnownInits[] = {"gaussian", "orthogonal", "eva", "pissa", "olora", "loftq"};
 
 bool Contains(absl::Span<const char* const> names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
@@ -123,6 +124,12 @@ class Reader {
       out->list.push_back(n.get<std::string>());
     }
   }
+  // A list of names, or one name.
+  void List(const char* name, std::vector<std::string>* out) {
+    NamePattern names;
+    Names(name, &names);
+    *out = names.regex ? std::vector<std::string>{*names.regex} : names.list;
+  }
   template <typename T>
   void Pattern(const char* name, bool (*valid)(const Json&), const char* rule,
                std::vector<std::pair<std::string, T>>* out) {
@@ -166,17 +173,39 @@ absl::Status CheckSupport(const Json& json, absl::string_view where, std::vector
   return absl::OkStatus();
 }
 
-// Fields of which only some values can be followed.
-absl::Status CheckMeaning(const Reader& f, absl::string_view where) {
+absl::Status ReadBias(const Reader& f, absl::string_view where, std::string* out) {
   const Json* bias = f.Find("bias");
-  if (bias != nullptr && *bias != "none") {
-    return absl::InvalidArgumentError(
-        absl::StrCat(where, ": \"bias\" must be \"none\"; trained biases are not supported"));
+  if (bias == nullptr) return absl::OkStatus();
+  for (const char* known : {"none", "all", "lora_only"}) {
+    if (*bias == known) return *out = known, absl::OkStatus();
   }
+  return absl::InvalidArgumentError(
+      absl::StrCat(where, ": \"bias\" is ", Printed(*bias), ", expected \"none\", \"all\" or \"lora_only\""));
+}
+
+// LoftQ's first iteration leaves the base as 4-bit quantization makes it anyway; further ones do not.
+absl::Status CheckLoftq(const Reader& f, absl::string_view where, std::vector<std::string>* warnings) {
+  const Json* loftq = f.Find("loftq_config");
+  if (loftq != nullptr && loftq->is_object() && loftq->value("loftq_iter", Json(1)) != 1) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        where, ": loftq_config's loftq_iter is not 1: the adapter goes with 4-bit weights that only its run had"));
+  }
+  if (warnings != nullptr) {
+    warnings->push_back(absl::StrCat(where,
+                                     ": the adapter was started by LoftQ, for a base in 4 bits; load that base "
+                                     "so (--load_in_4bit, and what else it was quantized with)"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadInit(const Reader& f, absl::string_view where, std::vector<std::string>* warnings, std::string* out) {
   const Json* init = f.Find("init_lora_weights");
-  if (init == nullptr || init->is_boolean()) return absl::OkStatus();
-  for (const char* name : kPlainInits) {
-    if (*init == name) return absl::OkStatus();
+  if (init == nullptr) return absl::OkStatus();
+  if (init->is_boolean()) return *out = init->get<bool>() ? "true" : "false", absl::OkStatus();
+  for (const char* name : kKnownInits) {
+    if (*init != name) continue;
+    *out = name;
+    return *out == "loftq" ? CheckLoftq(f, where, warnings) : absl::OkStatus();
   }
   return absl::InvalidArgumentError(
       absl::StrCat(where, ": \"init_lora_weights\" is ", Printed(*init),
@@ -212,8 +241,9 @@ absl::StatusOr<AdapterConfig> ParseAdapterConfig(absl::string_view text, absl::s
         where, ": peft_type is ", type == nullptr ? "missing" : Printed(*type), "; only \"LORA\" adapters are known"));
   }
   if (absl::Status s = CheckSupport(json, where, warnings); !s.ok()) return s;
-  if (absl::Status s = CheckMeaning(f, where); !s.ok()) return s;
   AdapterConfig c;
+  if (absl::Status s = ReadBias(f, where, &c.bias); !s.ok()) return s;
+  if (absl::Status s = ReadInit(f, where, warnings, &c.init_lora_weights); !s.ok()) return s;
   c.r = 8, c.lora_alpha = 8, c.all_linear = false;  // PEFT's defaults for what a file leaves out
   f.Rank("r", &c.r);
   f.Positive("lora_alpha", &c.lora_alpha);
@@ -222,13 +252,12 @@ absl::StatusOr<AdapterConfig> ParseAdapterConfig(absl::string_view text, absl::s
   f.Bool("use_dora", &c.use_dora);
   f.Names("target_modules", &c.target);
   f.Names("exclude_modules", &c.exclude);
+  f.Bool("ensure_weight_tying", &c.ensure_weight_tying);
+  f.List("modules_to_save", &c.modules_to_save);
   f.Pattern("rank_pattern", IsRank, kRankRule, &c.rank_pattern);
   f.Pattern("alpha_pattern", IsPositive, "a positive number", &c.alpha_pattern);
   f.Layers("layers_to_transform", &c.layers_to_transform);
-  NamePattern layers_pattern;
-  f.Names("layers_pattern", &layers_pattern);
-  c.layers_pattern = layers_pattern.list;
-  if (layers_pattern.regex) c.layers_pattern = {*layers_pattern.regex};
+  f.List("layers_pattern", &c.layers_pattern);
   if (const Json* base = f.Find("base_model_name_or_path")) {
     if (!base->is_string()) f.Fail("base_model_name_or_path", "a string");
     if (f.status.ok()) c.base_model_name_or_path = base->get<std::string>();
@@ -251,11 +280,16 @@ std::string AdapterConfigToJson(const AdapterConfig& c, const std::vector<std::s
         "trainable_token_indices", "use_bdlora", "velora_config"}) {
     j[name] = nullptr;
   }
-  for (const char* name : {"ensure_weight_tying", "fan_in_fan_out", "lora_bias", "use_qalora"}) j[name] = false;
-  for (const char* name : {"inference_mode", "init_lora_weights"}) j[name] = true;
+  for (const char* name : {"fan_in_fan_out", "lora_bias", "use_qalora"}) j[name] = false;
+  j["inference_mode"] = true;
   j["base_model_name_or_path"] = c.base_model_name_or_path;
-  j["bias"] = "none";
-  j["loftq_config"] = Json::object();
+  j["bias"] = c.bias;
+  j["ensure_weight_tying"] = c.ensure_weight_tying;
+  const bool plain = c.init_lora_weights == "true" || c.init_lora_weights == "false";
+  j["init_lora_weights"] = plain ? Json(c.init_lora_weights == "true") : Json(c.init_lora_weights);
+  j["loftq_config"] =
+      c.init_lora_weights == "loftq" ? Json{{"loftq_bits", 4}, {"loftq_iter", 1}} : Json(Json::object());
+  if (!c.modules_to_save.empty()) j["modules_to_save"] = c.modules_to_save;
   j["lora_alpha"] = NumberJson(c.lora_alpha);
   j["lora_dropout"] = c.lora_dropout;
   j["megatron_core"] = "megatron.core";

@@ -6,8 +6,9 @@
 //
 // Files are written as PEFT writes them: every field, keys sorted, indent 2, inference_mode true; but the keys of a
 // pattern keep their order, since the first that matches wins. Reading: a field that changes the meaning and is not
-// supported here (layer_replication, modules_to_save, PiSSA's changed base, ...) is an error when it is set; an unknown
-// field is a warning. Errors: InvalidArgument with the file and the field. Source: PEFT 0.21's LoraConfig.
+// supported here (layer_replication, lora_bias, ...) is an error when it is set, and so is an initialisation that
+// changed the base in a way that cannot be repeated; an unknown field is a warning. Errors: InvalidArgument with the
+// file and the field. Source: PEFT 0.21's LoraConfig.
 #ifndef LORIKEET_PEFT_ADAPTER_CONFIG_H_
 #define LORIKEET_PEFT_ADAPTER_CONFIG_H_
 
@@ -45,6 +46,10 @@ struct AdapterConfig {
   // Regular expressions for the end of a module's path, and what replaces r and lora_alpha there; the first match wins.
   std::vector<std::pair<std::string, int64_t>> rank_pattern;
   std::vector<std::pair<std::string, double>> alpha_pattern;
+  std::string init_lora_weights = "true";    // peft/lora_init.h has the names; "false" and "eva" in files only
+  std::string bias = "none";                 // which biases train: none, all, or lora_only, those of adapted layers
+  std::vector<std::string> modules_to_save;  // modules that train whole, by the ends of their paths
+  bool ensure_weight_tying = false;          // modules_to_save may name an embedding that is the head too
   std::string base_model_name_or_path;
 
   // s: alpha / r, or alpha / sqrt(r).

@@ -87,14 +87,34 @@ TEST(AdapterConfigTest, ScalingIsAlphaOverRankOrItsRoot) {
 TEST(AdapterConfigTest, WhatChangesTheMeaningIsAnErrorWhenSet) {
   EXPECT_THAT(Complaint("\"layer_replication\":[[0,2]]"),
               AllOf(HasSubstr("test.json"), HasSubstr("layer_replication")));
-  EXPECT_THAT(Complaint("\"modules_to_save\":[\"lm_head\"]"), HasSubstr("modules_to_save"));
+  EXPECT_THAT(Complaint("\"trainable_token_indices\":[1]"), HasSubstr("trainable_token_indices"));
   EXPECT_THAT(Complaint("\"lora_bias\":true"), HasSubstr("lora_bias"));
-  EXPECT_THAT(Complaint("\"bias\":\"all\""), HasSubstr("\"bias\" must be \"none\""));
+  EXPECT_THAT(Complaint("\"bias\":\"some\""), HasSubstr("\"bias\" is \"some\""));
+  EXPECT_THAT(Complaint("\"init_lora_weights\":\"corda\""), HasSubstr("changed base weights"));
+  EXPECT_THAT(Complaint("\"init_lora_weights\":\"loftq\",\"loftq_config\":{\"loftq_bits\":4,\"loftq_iter\":5}"),
+              HasSubstr("loftq_iter"));
   EXPECT_THAT(Complaint("\"init_lora_weights\":\"pissa_niter_4\""), HasSubstr("changed base weights"));
-  EXPECT_EQ(
-      Complaint(
-          "\"layer_replication\":null,\"modules_to_save\":[],\"lora_bias\":false,\"init_lora_weights\":\"gaussian\""),
-      "");
+  EXPECT_EQ(Complaint("\"layer_replication\":null,\"trainable_token_indices\":[],\"lora_bias\":false,\"init_lora_"
+                      "weights\":\"gaussian\""),
+            "");
+}
+
+TEST(AdapterConfigTest, WhatTrainsBesideTheAdaptersIsReadAndWritten) {
+  AdapterConfig c;
+  c.bias = "lora_only", c.modules_to_save = {"lm_head", "norm"}, c.ensure_weight_tying = true;
+  c.init_lora_weights = "olora";
+  const AdapterConfig again = Parsed(AdapterConfigToJson(c, {"q"}));
+  EXPECT_EQ(again.bias, "lora_only");
+  EXPECT_THAT(again.modules_to_save, ElementsAre("lm_head", "norm"));
+  EXPECT_TRUE(again.ensure_weight_tying);
+  EXPECT_EQ(again.init_lora_weights, "olora");
+}
+
+TEST(AdapterConfigTest, LoftqIsAWarning) {
+  std::vector<std::string> warnings;
+  ASSERT_TRUE(
+      ParseAdapterConfig("{\"peft_type\":\"LORA\",\"init_lora_weights\":\"loftq\"}", "test.json", &warnings).ok());
+  EXPECT_THAT(warnings, ElementsAre(HasSubstr("--load_in_4bit")));
 }
 
 TEST(AdapterConfigTest, AnUnknownFieldIsAWarning) {

@@ -65,7 +65,7 @@ absl::Status SaveAdapter(const std::string& directory, Module& model, const Adap
   if (!tensors.ok()) return tensors.status();
   CollectPlaces collect;
   model.Visit(collect);
-  const std::string json = AdapterConfigToJson(config, Condensed(collect.adapted, collect.places));
+  const std::string json = AdapterConfigToJson(ConfigOnDisk(config), Condensed(collect.adapted, collect.places));
   if (absl::Status s = MakeDirectory(directory); !s.ok()) return s;
   if (absl::Status s = WriteSafetensors(PathOf(directory, kTensorsName), *tensors, {{"format", "pt"}}); !s.ok())
     return s;

@@ -13,8 +13,11 @@ AdapterMap::AdapterMap(std::unique_ptr<LinearMap> base, LoraFactors f, const Ada
     : base_(std::move(base)),
       a_{.name = "", .value = f.a},
       b_{.name = "", .value = f.b},
+      taken_a_(f.taken_a),
+      taken_b_(f.taken_b),
       scaling_(f.scaling),
       dropout_(f.dropout),
+      saves_base_(f.saves_base),
       run_(run),
       index_(index) {
   LORIKEET_CHECK(base_->frozen()) << "AdapterMap: the base must be frozen";

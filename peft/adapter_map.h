@@ -29,6 +29,9 @@ struct LoraFactors {
   Tensor b;           // [out, r]
   float scaling = 1;  // s: alpha / r, or alpha / sqrt(r) for rank-stabilised LoRA
   float dropout = 0;  // probability of dropping an element of x on its way into A
+  // What was taken out of the base: its weight is that of the model less s*taken_b*taken_a. Undefined: nothing.
+  Tensor taken_a = {}, taken_b = {};
+  bool saves_base = false;  // a file holds the base's weight beside the factors, as PEFT's do for embeddings and heads
 };
 
 class AdapterMap : public LinearMap {
@@ -43,12 +46,16 @@ class AdapterMap : public LinearMap {
   virtual Tensor Merged() const = 0;
 
   LinearMap& base() { return *base_; }
+  const LinearMap& base() const { return *base_; }
   // Afterwards the map may only be destroyed.
   std::unique_ptr<LinearMap> TakeBase() { return std::move(base_); }
   int64_t rank() const { return a_.value.dim(0); }
   float scaling() const { return scaling_; }
   const Tensor& a() const { return a_.value; }
   const Tensor& b() const { return b_.value; }
+  const Tensor& taken_a() const { return taken_a_; }
+  const Tensor& taken_b() const { return taken_b_; }
+  bool saves_base() const { return saves_base_; }
 
  protected:
   // `run` may be null (evaluation only) and must outlive the map; `index` tells this map's dropout masks from others'.
@@ -79,7 +86,9 @@ class AdapterMap : public LinearMap {
 
   std::unique_ptr<LinearMap> base_;
   Parameter a_, b_;
+  Tensor taken_a_, taken_b_;
   float scaling_, dropout_;
+  bool saves_base_;
   const AdapterRun* run_;
   uint64_t index_;
 };

@@ -3,6 +3,9 @@
 //   base_model.model.<path>.lora_A.weight             [r, in]
 //   base_model.model.<path>.lora_B.weight             [out, r]
 //   base_model.model.<path>.lora_magnitude_vector     [out], DoRA only; old files append ".weight"
+//   base_model.model.<path>.lora_embedding_A, _B      [r, vocab], [hidden, r], of an embedding
+//   base_model.model.<path>.base_layer.weight         the base itself, which PEFT adds for embeddings and heads;
+//   optional base_model.model.<path>.weight, .bias, ...        what trains whole (peft/whole_modules.h)
 //
 //   absl::StatusOr<std::vector<NamedTensor>> tensors = AdapterTensors(*model);
 //   absl::StatusOr<AttachedAdapter> a = AttachAdapter(*model, config, source, &run);
@@ -30,7 +33,12 @@ using NamedTensor = std::pair<std::string, Tensor>;
 
 // In the model's order, sharing the model's memory. FailedPrecondition: the model carries no adapter; every B is zero,
 // so that the adapter changes nothing (it was never trained); an element is NaN or infinite.
+// An adapter that took a part of the base's weight (PiSSA, OLoRA) is handed out as the ordinary one of twice the rank
+// that it amounts to over the weight as it was: A' = [A; A0], B' = [B, -B0]. ConfigOnDisk then goes with it.
 absl::StatusOr<std::vector<NamedTensor>> AdapterTensors(Module& model);
+
+// The configuration of what AdapterTensors hands out of a model with config's adapter.
+AdapterConfig ConfigOnDisk(const AdapterConfig& config);
 
 struct AttachedAdapter {
   std::vector<std::string> modules;   // paths that carry an adapter now
@@ -38,8 +46,9 @@ struct AttachedAdapter {
 };
 
 // Wraps the maps that config selects around the source's tensors (F32, F16 or BF16; kept in f32) and freezes the rest
-// of the model. The adapter itself is trainable. InvalidArgument, with the model unchanged, unless the source holds
-// exactly the tensors that config asks of this model, in the right shapes and finite.
+// of the model. The adapter itself is trainable. Where config's init_lora_weights took a part of the base's weight, it
+// is taken again. InvalidArgument, with the model unchanged, unless the source holds exactly the tensors that config
+// asks of this model, in the right shapes and finite.
 absl::StatusOr<AttachedAdapter> AttachAdapter(Module& model, const AdapterConfig& config, const TensorSource& source,
                                               const AdapterRun* run);
 

@@ -1,17 +1,19 @@
 #include "peft/inject.h"
 
-#include <cmath>
 #include <memory>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "peft/adapter_map.h"
+#include "nn/load.h"
+#include "peft/disk_names.h"
 #include "peft/dora_map.h"
+#include "peft/embedding_lora_map.h"
 #include "peft/lora_map.h"
 #include "peft/targets.h"
+#include "peft/whole_modules.h"
 #include "tensor/check.h"
-#include "tensor/ops/random.h"
+#include "tensor/kernels/parallel.h"
 
 namespace lorikeet {
 namespace {
@@ -68,9 +70,21 @@ class NameTrainable : public Visitor {
   }
 };
 
-}  // namespace
+// What loftq needs to know; nothing for the other methods.
+absl::StatusOr<Tensor> OriginalOf(const AdapterSite& site, const LoraInit& init, const TensorSource* original) {
+  if (init.kind != LoraInit::Kind::kLoftq) return Tensor();
+  if (original == nullptr) {
+    return absl::InvalidArgumentError("init_lora_weights=loftq needs the weights before they were packed into 4 bits");
+  }
+  absl::StatusOr<Tensor> w =
+      ReadChecked(*original, absl::StrCat(site.path, ".weight"), {site.slot->out_features, site.slot->in_features});
+  if (w.ok()) return w;
+  return absl::Status(w.status().code(),
+                      absl::StrCat("init_lora_weights=loftq needs the weights before they were packed into 4 bits: ",
+                                   w.status().message()));
+}
 
-const absl::string_view kDiskPrefix = "base_model.model.";
+}  // namespace
 
 absl::StatusOr<std::vector<AdapterSite>> FindSites(Module& model, const AdapterConfig& config,
                                                    std::vector<std::string>* unmatched) {
@@ -108,16 +122,45 @@ void Freeze(Module& model) {
   model.Visit(freeze);
 }
 
-void Attach(const AdapterSite& site, const AdapterConfig& config, Tensor a, Tensor b, absl::optional<Tensor> magnitude,
+absl::StatusOr<std::vector<LoraStart>> StartSites(const std::vector<AdapterSite>& sites, const LoraInit& init,
+                                                  RngKey key, const TensorSource* original) {
+  std::vector<LoraStart> starts(sites.size());
+  std::vector<absl::Status> statuses(sites.size());
+  const auto start = [&](size_t i) -> absl::Status {
+    const AdapterSite& site = sites[i];
+    absl::StatusOr<Tensor> w = OriginalOf(site, init, original);
+    if (!w.ok()) return w.status();
+    absl::StatusOr<LoraStart> s =
+        StartFactors(init, *site.slot, *w, site.rank, site.scaling, key.Fold(HashOf(site.path)));
+    if (!s.ok()) return absl::Status(s.status().code(), absl::StrCat(site.path, ": ", s.status().message()));
+    starts[i] = *std::move(s);
+    return absl::OkStatus();
+  };
+  ParallelFor(static_cast<int64_t>(sites.size()), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) statuses[static_cast<size_t>(i)] = start(static_cast<size_t>(i));
+  });
+  for (const absl::Status& s : statuses) {
+    if (!s.ok()) return s;
+  }
+  return starts;
+}
+
+void TakeOut(const AdapterSite& site, const LoraStart& start, LoraFactors* factors) {
+  site.slot->map = WithoutProduct(*site.slot->map, start, site.scaling);
+  factors->taken_a = start.a.Clone();  // the optimizer writes into the factors themselves
+  factors->taken_b = start.b.Clone();
+}
+
+void Attach(const AdapterSite& site, const AdapterConfig& config, LoraFactors factors, absl::optional<Tensor> magnitude,
             const AdapterRun* run) {
   std::unique_ptr<LinearMap>& map = site.slot->map;
-  LoraFactors factors{.a = std::move(a),
-                      .b = std::move(b),
-                      .scaling = site.scaling,
-                      .dropout = static_cast<float>(config.lora_dropout)};
+  factors.scaling = site.scaling;
+  factors.dropout = static_cast<float>(config.lora_dropout);
   const uint64_t index = HashOf(site.path);
   if (config.use_dora) {
     map = std::make_unique<DoraMap>(std::move(map), std::move(factors), std::move(magnitude), run, index);
+  } else if (site.slot->embedding) {
+    map = std::make_unique<EmbeddingLoraMap>(std::move(map), std::move(factors), run, index);
   } else {
     map = std::make_unique<LoraMap>(std::move(map), std::move(factors), run, index);
   }
@@ -125,19 +168,25 @@ void Attach(const AdapterSite& site, const AdapterConfig& config, Tensor a, Tens
   name.Scope(site.path, [&] { map->Visit(name); });
 }
 
-absl::StatusOr<InjectReport> Inject(Module& model, const AdapterConfig& config, RngKey key, const AdapterRun* run) {
+absl::StatusOr<InjectReport> Inject(Module& model, const AdapterConfig& config, RngKey key, const AdapterRun* run,
+                                    const TensorSource* original) {
   const absl::StatusOr<std::vector<AdapterSite>> sites = FindSites(model, config, nullptr);
   if (!sites.ok()) return sites.status();
-  Freeze(model);
   InjectReport report;
-  for (const AdapterSite& site : *sites) {
-    const MapSlot& slot = *site.slot;
-    const DType dtype = slot.map->dtype() == DType::kF64 ? DType::kF64 : DType::kF32;
-    const double bound = 1 / std::sqrt(static_cast<double>(slot.in_features));
-    const Tensor a = tensor::Uniform({site.rank, slot.in_features}, -bound, bound, key.Fold(HashOf(site.path)), dtype);
-    Attach(site, config, a, Tensor::Zeros({slot.out_features, site.rank}, dtype), absl::nullopt, run);
-    report.modules.push_back(site.path);
+  for (const AdapterSite& site : *sites) report.modules.push_back(site.path);
+  const absl::StatusOr<std::vector<WholeModule>> whole = FindWholeModules(model, config, report.modules);
+  if (!whole.ok()) return whole.status();
+  const absl::StatusOr<LoraInit> init = ParseLoraInit(config.init_lora_weights);
+  if (!init.ok()) return init.status();
+  const absl::StatusOr<std::vector<LoraStart>> starts = StartSites(*sites, *init, key, original);
+  if (!starts.ok()) return starts.status();
+  Freeze(model);
+  for (size_t i = 0; i < sites->size(); ++i) {
+    LoraFactors factors{.a = (*starts)[i].a, .b = (*starts)[i].b};
+    if (init->moves_base()) TakeOut((*sites)[i], (*starts)[i], &factors);
+    Attach((*sites)[i], config, std::move(factors), absl::nullopt, run);
   }
+  for (const WholeModule& m : *whole) TrainWhole(m, absl::nullopt);
   for (const Parameter* p : TrainableParameters(model)) report.trainable += p->value.size();
   return report;
 }

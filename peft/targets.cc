@@ -10,12 +10,12 @@
 #include "absl/strings/str_join.h"
 #include "absl/types/optional.h"
 #include "nn/nearest_names.h"
+#include "peft/disk_names.h"
 #include "peft/full_match.h"
+#include "peft/whole_modules.h"
 
 namespace lorikeet {
 namespace {
-
-constexpr absl::string_view kHead = "lm_head";
 
 // True for "q_proj" and "self_attn.q_proj" in "model.layers.0.self_attn.q_proj", false for "proj".
 bool EndsPath(absl::string_view path, absl::string_view entry) {
@@ -92,11 +92,17 @@ const Place* TiedEmbedding(const std::vector<Place>& places) {
   return embedding;
 }
 
-absl::Status EmbeddingError(const Place& p, const std::vector<Place>& places) {
-  return absl::InvalidArgumentError(absl::StrCat(
-      p.path, " is an embedding, and adapters for embeddings are not supported",
-      TiedEmbedding(places) == nullptr ? "" : "; here the output head shares its weight, and would be changed with it",
-      "; leave it out of target_modules"));
+absl::Status CheckEmbedding(const Place& p, const std::vector<Place>& places, const AdapterConfig& config) {
+  if (TiedEmbedding(places) != nullptr) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("target_modules: ", p.path,
+                     " is the output head's weight too in this model: an adapter would change both, or "
+                     "untie them when merged; leave it out of target_modules"));
+  }
+  if (!config.use_dora) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("target_modules: ", p.path,
+                                                 " is an embedding, for which use_dora is not supported; leave it out "
+                                                 "of target_modules, or train it whole (modules_to_save)"));
 }
 
 std::vector<std::string> Unmatched(const std::vector<std::string>& list, const std::vector<Place>& places) {
@@ -111,6 +117,7 @@ std::vector<std::string> Unmatched(const std::vector<std::string>& list, const s
 
 absl::StatusOr<bool> Selects(const Place& p, const AdapterConfig& config, const Matcher& target, const Matcher& exclude,
                              const LayerFilter& layers) {
+  if (IsSavedWhole(p.path, config)) return false;
   const absl::StatusOr<bool> excluded = exclude.Matches(p.path);
   if (!excluded.ok() || *excluded) return excluded.ok() ? absl::StatusOr<bool>(false) : excluded;
   if (config.all_linear) return p.embedding || IsHead(p.path) ? absl::StatusOr<bool>(false) : layers.Passes(p.path);
@@ -160,7 +167,9 @@ absl::StatusOr<Targets> SelectTargets(const std::vector<Place>& places, const Ad
     const absl::StatusOr<bool> selected = Selects(p, config, *target, *exclude, *layers);
     if (!selected.ok()) return selected.status();
     if (!*selected) continue;
-    if (p.embedding) return EmbeddingError(p, places);
+    if (p.embedding) {
+      if (absl::Status s = CheckEmbedding(p, places, config); !s.ok()) return s;
+    }
     targets.modules.push_back(p.path);
   }
   if (!config.all_linear) targets.unmatched = Unmatched(config.target.list, places);

@@ -7,12 +7,13 @@
 // A path is selected when
 //   - exclude_modules does not match it: a list entry equals the path or its end after a dot; a string is a regular
 //     expression for the whole path;
+//   - modules_to_save does not select it (peft/whole_modules.h);
 //   - target_modules matches it, likewise; "all-linear" means every map but the output head ("lm_head") and embeddings;
 //   - its layer number is in layers_to_transform, if that is given. The number is the first `.N.` that follows a name
 //     (one of layers_pattern, if given). A list entry that is a whole path needs no layer number.
-// Errors (InvalidArgument): nothing is left; a bad expression; an embedding, or a head tied to one, is asked for. A
-// list entry that matches nothing is reported in `unmatched`, for the caller to judge. Source: PEFT's
-// check_target_module_exists.
+// Errors (InvalidArgument): nothing is left; a bad expression; an embedding is asked for that is the output head too,
+// or under use_dora. A list entry that matches nothing is reported in `unmatched`, for the caller to judge. Source:
+// PEFT's check_target_module_exists.
 #ifndef LORIKEET_PEFT_TARGETS_H_
 #define LORIKEET_PEFT_TARGETS_H_
 

@@ -100,9 +100,20 @@ TEST(TargetsTest, AnEntryThatMatchesNothingIsReportedWithTheNearestNames) {
 
 TEST(TargetsTest, ATiedHeadOrEmbeddingIsRefusedWithTheReason) {
   EXPECT_THAT(Select(ForList({"lm_head"}), /*tied=*/true), ElementsAre(HasSubstr("tied to model.embed_tokens")));
-  EXPECT_THAT(Select(ForList({"embed_tokens"}), /*tied=*/true),
-              ElementsAre(HasSubstr("the output head shares its weight")));
-  EXPECT_THAT(Select(ForList({"embed_tokens"})), ElementsAre(HasSubstr("adapters for embeddings are not supported")));
+  EXPECT_THAT(Select(ForList({"embed_tokens"}), /*tied=*/true), ElementsAre(HasSubstr("the output head's weight too")));
+}
+
+TEST(TargetsTest, AnEmbeddingOfItsOwnMayBeAdaptedButNotByDora) {
+  AdapterConfig c = ForList({"embed_tokens"});
+  EXPECT_THAT(Select(c), ElementsAre("model.embed_tokens"));
+  c.use_dora = true;
+  EXPECT_THAT(Select(c), ElementsAre(HasSubstr("use_dora is not supported")));
+}
+
+TEST(TargetsTest, WhatTrainsWholeIsNotAdapted) {
+  AdapterConfig c = ForList({"q_proj", "v_proj"});
+  c.modules_to_save = {"0.self_attn", "1.self_attn.q_proj"};
+  EXPECT_THAT(Select(c), ElementsAre("model.layers.1.self_attn.v_proj"));
 }
 
 TEST(TargetsTest, TheFirstPatternThatMatchesThePathsEndWins) {

@@ -25,6 +25,17 @@ ABSL_FLAG(double, lora_alpha, kDefault.lora_alpha, "adapters are scaled by lora_
 ABSL_FLAG(double, lora_dropout, kDefault.lora_dropout, "probability of dropping an input element of an adapter");
 ABSL_FLAG(std::string, target_modules, kDefault.target_modules,
           "all-linear, comma-separated names, or one regular expression");
+ABSL_FLAG(std::string, exclude_modules, kDefault.exclude_modules,
+          "comma-separated names, or one regular expression, of what --target_modules should leave out");
+ABSL_FLAG(std::string, layers_to_transform, kDefault.layers_to_transform,
+          "comma-separated numbers of the layers to adapt; empty: all");
+ABSL_FLAG(std::string, init_lora_weights, kDefault.init_lora_weights,
+          "how adapters start: true, gaussian, orthogonal, pissa, pissa_niter_K (faster), olora; loftq over 4 bits");
+ABSL_FLAG(std::string, modules_to_save, kDefault.modules_to_save,
+          "comma-separated ends of paths: modules that train whole, as lm_head or embed_tokens");
+ABSL_FLAG(bool, ensure_weight_tying, kDefault.ensure_weight_tying,
+          "--modules_to_save may name an embedding that is the output head too; both then train as one");
+ABSL_FLAG(std::string, bias, kDefault.bias, "biases that train: none, all, or lora_only, those of adapted layers");
 ABSL_FLAG(bool, use_rslora, kDefault.use_rslora, "scale by lora_alpha / sqrt(lora_r)");
 ABSL_FLAG(int64_t, max_steps, kDefault.max_steps, "optimizer steps; -1: --num_epochs decides");
 ABSL_FLAG(double, num_epochs, kDefault.num_epochs, "passes over the training rows");
@@ -94,7 +105,13 @@ absl::StatusOr<TrainOptions> OptionsFromFlags() {
   LORIKEET_READ_FLAG(lora_alpha);
   LORIKEET_READ_FLAG(lora_dropout);
   LORIKEET_READ_FLAG(target_modules);
+  LORIKEET_READ_FLAG(exclude_modules);
+  LORIKEET_READ_FLAG(layers_to_transform);
   LORIKEET_READ_FLAG(use_rslora);
+  LORIKEET_READ_FLAG(init_lora_weights);
+  LORIKEET_READ_FLAG(modules_to_save);
+  LORIKEET_READ_FLAG(ensure_weight_tying);
+  LORIKEET_READ_FLAG(bias);
   LORIKEET_READ_FLAG(max_steps);
   LORIKEET_READ_FLAG(num_epochs);
   LORIKEET_READ_FLAG(batch_size);

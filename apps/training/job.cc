@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
@@ -46,14 +47,39 @@ std::string ShortDigest(const std::map<std::string, FileDigest>& files) {
 
 }  // namespace
 
-void ParseTargetModules(const std::string& flag, AdapterConfig* config) {
-  config->all_linear = flag == "all-linear";
-  if (config->all_linear) return;
+NamePattern ParseNames(const std::string& flag) {
+  NamePattern names;
   if (flag.find_first_of("*+?()[]{}|^$\\") != std::string::npos) {
-    config->target.regex = flag;
+    names.regex = flag;
   } else {
-    config->target.list = absl::StrSplit(flag, ',', absl::SkipEmpty());
+    names.list = absl::StrSplit(flag, ',', absl::SkipEmpty());
   }
+  return names;
+}
+
+absl::StatusOr<AdapterConfig> AdapterConfigFor(const TrainOptions& o) {
+  AdapterConfig c;
+  c.r = o.lora_r;
+  c.lora_alpha = o.lora_alpha;
+  c.lora_dropout = o.lora_dropout;
+  c.use_rslora = o.use_rslora;
+  c.use_dora = UsesDora(o.method);
+  c.init_lora_weights = o.init_lora_weights;
+  c.bias = o.bias;
+  c.modules_to_save = absl::StrSplit(o.modules_to_save, ',', absl::SkipEmpty());
+  c.ensure_weight_tying = o.ensure_weight_tying;
+  c.all_linear = o.target_modules == "all-linear";
+  if (!c.all_linear) c.target = ParseNames(o.target_modules);
+  c.exclude = ParseNames(o.exclude_modules);
+  for (absl::string_view number : absl::StrSplit(o.layers_to_transform, ',', absl::SkipEmpty())) {
+    int64_t layer;
+    if (!absl::SimpleAtoi(number, &layer) || layer < 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--layers_to_transform=", o.layers_to_transform, ": expected numbers of layers, as 0,1,2"));
+    }
+    c.layers_to_transform.push_back(layer);
+  }
+  return c;
 }
 
 absl::StatusOr<std::unique_ptr<TrainJob>> TrainJob::Create(const TrainOptions& options) {
@@ -123,17 +149,14 @@ absl::Status TrainJob::DigestInputs() {
 
 absl::Status TrainJob::AddAdapters() {
   if (options.method != Method::kFull) {
-    adapter.r = options.lora_r;
-    adapter.lora_alpha = options.lora_alpha;
-    adapter.lora_dropout = options.lora_dropout;
-    adapter.use_rslora = options.use_rslora;
-    adapter.use_dora = UsesDora(options.method);
+    absl::StatusOr<AdapterConfig> config = AdapterConfigFor(options);
+    if (!config.ok()) return config.status();
+    adapter = *std::move(config);
     // Absolute, so that the adapter finds its base from anywhere on this machine.
     std::error_code ignored;
     adapter.base_model_name_or_path = std::filesystem::absolute(model.path, ignored).string();
-    ParseTargetModules(options.target_modules, &adapter);
     absl::StatusOr<InjectReport> report =
-        Inject(*model.lm, adapter, RngKey{.seed = options.seed}.Fold(kAdapterStart), &run);
+        Inject(*model.lm, adapter, RngKey{.seed = options.seed}.Fold(kAdapterStart), &run, &model.files->weights());
     if (!report.ok()) return report.status();
     adapted = report->modules;
   }
@@ -201,7 +224,10 @@ std::string TrainJob::Fingerprint() const {
   if (o.method != Method::kFull) {
     facts.push_back(absl::StrCat("lora_r ", o.lora_r, " lora_alpha ", o.lora_alpha, " use_rslora ", o.use_rslora));
     facts.push_back(absl::StrCat("lora_dropout ", o.lora_dropout, " loraplus_lr_ratio ", o.loraplus_lr_ratio));
-    facts.push_back(absl::StrCat("target_modules ", o.target_modules));
+    facts.push_back(absl::StrCat("target_modules ", o.target_modules, " without ", o.exclude_modules, " in layers ",
+                                 o.layers_to_transform));
+    facts.push_back(absl::StrCat("init_lora_weights ", o.init_lora_weights, " modules_to_save ", o.modules_to_save,
+                                 " ensure_weight_tying ", o.ensure_weight_tying, " bias ", o.bias));
   }
   if (Quantized(o.method)) {
     facts.push_back(absl::StrCat("quant_type ", o.quant.kind == Nf4Kind::kFp4 ? "fp4" : "nf4", " block ", o.quant.block,

@@ -61,9 +61,9 @@ struct TrainJob {
   std::string Fingerprint() const;
 };
 
-// --target_modules: "all-linear", names separated by commas, or one regular expression (it has a character that no
-// name has).
-void ParseTargetModules(const std::string& flag, AdapterConfig* config);
+// The adapters that the options ask for. A value of --target_modules or --exclude_modules with a character that no name
+// has is a regular expression, any other a list of names separated by commas.
+absl::StatusOr<AdapterConfig> AdapterConfigFor(const TrainOptions& options);
 
 }  // namespace lorikeet
 

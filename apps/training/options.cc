@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "peft/lora_init.h"
 
 namespace lorikeet {
 namespace {
@@ -63,6 +64,38 @@ std::string BaseFlags(const TrainOptions& o) {
   return flags;
 }
 
+namespace {
+
+// What an initialisation asks of the base: PiSSA and OLoRA change its weights, LoftQ repairs 4-bit ones.
+absl::Status CheckInit(const TrainOptions& o) {
+  const absl::StatusOr<LoraInit> init = ParseLoraInit(o.init_lora_weights);
+  if (!init.ok()) return absl::InvalidArgumentError(absl::StrCat("--", init.status().message()));
+  const bool loftq = init->kind == LoraInit::Kind::kLoftq;
+  if (loftq && !Quantized(o.method)) {
+    return Bad("init_lora_weights", o.init_lora_weights,
+               "another, or --method=qlora: there are no 4-bit errors to mend");
+  }
+  if (init->moves_base() && Quantized(o.method)) {
+    return Bad(
+        "init_lora_weights", o.init_lora_weights,
+        "another with --method=qlora: it changes the base's weights, which 4 bits cannot follow; loftq is for those");
+  }
+  return absl::OkStatus();
+}
+
+// What has a meaning only beside adapters.
+absl::Status CheckFull(const TrainOptions& o) {
+  if (o.loraplus_lr_ratio != 1)
+    return Bad("loraplus_lr_ratio", absl::StrCat(o.loraplus_lr_ratio), "1 with --method=full, which has no adapters");
+  if (o.init_lora_weights != "true")
+    return Bad("init_lora_weights", o.init_lora_weights, "nothing with --method=full, which has no adapters");
+  if (!o.modules_to_save.empty())
+    return Bad("modules_to_save", o.modules_to_save, "nothing with --method=full, which trains every module");
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 absl::Status Validate(const TrainOptions& o) {
   Rules r;
   r.Range<double>("eval_fraction", o.eval_fraction, 0, 0.9);
@@ -87,6 +120,7 @@ absl::Status Validate(const TrainOptions& o) {
   r.OneOf("optim", o.optim, {"adamw", "paged_adamw"});
   r.OneOf("compute_dtype", o.compute_dtype, {"auto", "bf16", "f32"});
   r.OneOf("device", o.device, {"auto", "cpu", "cuda"});
+  r.OneOf("bias", o.bias, {"none", "all", "lora_only"});
   r.OneOf("gradient_checkpointing", o.gradient_checkpointing, {"off", "on"});
   if (o.max_steps == 0 || o.max_steps < -1)
     r.Fail(Bad("max_steps", absl::StrCat(o.max_steps), "1 or more, or -1 for whole epochs"));
@@ -94,8 +128,7 @@ absl::Status Validate(const TrainOptions& o) {
   if (o.data.empty()) r.Fail(absl::InvalidArgumentError("--data is missing: name a .jsonl file"));
   if (o.output_dir.empty() && !o.dry_run)
     r.Fail(absl::InvalidArgumentError("--output_dir is missing: name a directory for the adapter"));
-  if (o.method == Method::kFull && o.loraplus_lr_ratio != 1)
-    r.Fail(Bad("loraplus_lr_ratio", absl::StrCat(o.loraplus_lr_ratio), "1 with --method=full, which has no adapters"));
+  r.Fail(o.method == Method::kFull ? CheckFull(o) : CheckInit(o));
   if (Quantized(o.method)) r.Fail(Validate(o.quant));
   return r.first();
 }

@@ -37,7 +37,13 @@ struct TrainOptions {
   double lora_alpha = 32;
   double lora_dropout = 0;
   std::string target_modules = "all-linear";  // comma-separated names, "all-linear", or one regular expression
+  std::string exclude_modules;                // as target_modules: what is left out of them
+  std::string layers_to_transform;            // comma-separated numbers of layers; empty: all
   bool use_rslora = false;
+  std::string init_lora_weights = "true";  // peft/lora_init.h has the names
+  std::string modules_to_save;             // comma-separated: modules that train whole, by the ends of their paths
+  bool ensure_weight_tying = false;        // modules_to_save may name an embedding that is the head too
+  std::string bias = "none";               // none, all, lora_only
   Nf4Options quant;
 
   // How long, on what, how fast.

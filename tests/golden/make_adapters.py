@@ -13,6 +13,8 @@ import sys
 if os.environ.get("PYTHONHASHSEED") != "0":  # PEFT writes sets in hash order
     os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {"PYTHONHASHSEED": "0"})
 
+import tempfile
+
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM
@@ -32,7 +34,21 @@ ADAPTERS = {
     "dora": ("qwen2", False, PLAIN | dict(use_dora=True)),
     "qlora": ("llama_untied", True, PLAIN),
     "qdora": ("qwen2", True, PLAIN | dict(use_dora=True, use_rslora=True)),
+    "layers": ("llama_tied", False, PLAIN | dict(target_modules=["q_proj", "up_proj"], layers_to_transform=[1])),
+    "bias_all": ("qwen2", False, PLAIN | dict(target_modules=["k_proj", "o_proj"], bias="all")),
+    "bias_lora_only": ("qwen2", False, PLAIN | dict(target_modules=["k_proj", "o_proj"], bias="lora_only")),
+    # "norm" is the end of every layer norm's path too.
+    "whole": ("llama_untied", False, PLAIN | dict(target_modules=["q_proj"], modules_to_save=["lm_head", "norm", "0.mlp"])),
+    "whole_tied": ("llama_tied", False, PLAIN | dict(
+        target_modules=["q_proj"], modules_to_save=["embed_tokens"], ensure_weight_tying=True)),
+    "embedding": ("llama_untied", False, PLAIN | dict(target_modules=["q_proj", "embed_tokens", "lm_head"])),
+    # Their bases are what the initialisation left: a reader has to take the same out again.
+    "pissa": ("llama_untied", False, PLAIN | dict(init_lora_weights="pissa")),
+    "olora": ("llama_untied", False, PLAIN | dict(init_lora_weights="olora", use_rslora=True)),
+    "gaussian": ("llama_tied", False, PLAIN | dict(init_lora_weights="gaussian", target_modules=["v_proj"])),
 }
+# The same adapter as "pissa" and "olora", converted to an ordinary one by PEFT.
+CONVERTED = ("pissa", "olora")
 
 
 def quantize_base(model):
@@ -44,18 +60,24 @@ def quantize_base(model):
     return model
 
 
-def fill(model, seed):
+def fill(model, seed, moved):
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, p in model.named_parameters():
-            if "lora_A" in name or "lora_B" in name:
+            if moved and p.requires_grad:
+                p.add_(0.1 * torch.randn(p.shape, generator=generator))
+            elif "lora_A" in name or "lora_B" in name or "lora_embedding" in name:
                 p.copy_(0.2 * torch.randn(p.shape, generator=generator))
+            elif p.requires_grad and "lora_" not in name:  # whole modules, biases
+                p.add_(0.1 * torch.randn(p.shape, generator=generator))
             elif "lora_magnitude" in name:
                 p.mul_(0.8 + 0.4 * torch.rand(p.shape, generator=generator))
 
 
 def disk_name(name):
-    return name.replace(".lora_magnitude_vector.default.weight", ".lora_magnitude_vector").replace(".default.", ".")
+    name = name.replace(".lora_magnitude_vector.default.weight", ".lora_magnitude_vector")
+    name = name.replace(".modules_to_save.default.", ".").replace(".default.", ".")
+    return name.removesuffix(".default")
 
 
 def load_base(name, four_bit):
@@ -66,11 +88,20 @@ def load_base(name, four_bit):
 def make(name, seed):
     base, four_bit, config = ADAPTERS[name]
     model = get_peft_model(load_base(base, four_bit), LoraConfig(**config))
-    fill(model, seed)
     directory = os.path.join("adapters", name)
     shutil.rmtree(directory, ignore_errors=True)
+    start = os.path.join(tempfile.mkdtemp(), "start")
+    if name in CONVERTED:
+        model.peft_config["default"].init_lora_weights = True  # else loading the start would take it out once more
+        model.save_pretrained(start)
+        model.peft_config["default"].init_lora_weights = config["init_lora_weights"]
+    fill(model, seed, name in CONVERTED)
     model.save_pretrained(directory)
     os.remove(os.path.join(directory, "README.md"))
+    if name in CONVERTED:
+        shutil.rmtree(directory + "_converted", ignore_errors=True)
+        model.save_pretrained(directory + "_converted", path_initial_model_for_weight_conversion=start)
+        os.remove(os.path.join(directory + "_converted", "README.md"))
     tokens, labels = batch(97, seed + 1)
     logits, loss, grads = run(model.double(), tokens, labels)
     grads = {disk_name(n): g for n, g in grads.items()}

@@ -44,6 +44,13 @@ def system_repositories():
         build_file = "//third_party/system:nlohmann_json.BUILD",
     )
     system_repository(
+        name = "eigen",
+        apt = "libeigen3-dev",
+        headers = ["Eigen"],
+        include_dirs = ["/usr/local/include/eigen3", "/usr/include/eigen3"],
+        build_file = "//third_party/system:eigen.BUILD",
+    )
+    system_repository(
         name = "utf8proc",
         apt = "libutf8proc-dev",
         headers = ["utf8proc.h"],

@@ -1,0 +1,138 @@
+#include "peft/whole_modules.h"
+
+#include <algorithm>
+#include <memory>
+#include <set>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "nn/dense_map.h"
+#include "nn/nearest_names.h"
+#include "peft/disk_names.h"
+#include "tensor/dtype.h"
+
+namespace lorikeet {
+namespace {
+
+constexpr absl::string_view kBias = ".bias";
+
+// "a.b.c": "a", "a.b", "a.b.c".
+std::vector<absl::string_view> ModulesAround(absl::string_view path) {
+  std::vector<absl::string_view> modules;
+  for (size_t dot = path.find('.'); dot != path.npos; dot = path.find('.', dot + 1)) {
+    modules.push_back(path.substr(0, dot));
+  }
+  modules.push_back(path);
+  return modules;
+}
+
+bool Selects(const std::string& name, absl::string_view path) {
+  const std::vector<absl::string_view> modules = ModulesAround(path);
+  return std::any_of(modules.begin(), modules.end(), [&](absl::string_view m) { return absl::EndsWith(m, name); });
+}
+
+std::string Parent(absl::string_view path) { return std::string(path.substr(0, path.rfind('.'))); }
+
+class Collect : public Visitor {
+ public:
+  Collect(const AdapterConfig& config, const std::vector<std::string>& adapted)
+      : config_(config), adapted_(adapted.begin(), adapted.end()) {}
+
+  std::vector<WholeModule> found;
+  std::set<std::string> paths;  // of every module
+  bool tied = true;             // no slot is the head's own
+
+ protected:
+  void VisitLeaf(absl::string_view name, Parameter& p) override {
+    Note(Parent(name));
+    const bool bias = absl::EndsWith(name, kBias);
+    const bool of_adapted = bias && adapted_.count(Parent(name)) > 0;
+    const bool as_bias = bias && (config_.bias == "all" || (config_.bias == "lora_only" && of_adapted));
+    if (!as_bias && !IsSavedWhole(Parent(name), config_)) return;
+    const std::string disk_name = of_adapted ? absl::StrCat(Parent(name), ".base_layer.bias") : std::string(name);
+    found.push_back(
+        {.disk_name = absl::StrCat(kDiskPrefix, disk_name), .tied_name = "", .shape = p.value.shape(), .leaf = &p});
+  }
+  void VisitSlot(absl::string_view name, MapSlot& slot) override {
+    Note(name);
+    tied &= !absl::EndsWith(name, kHead);
+    if (!IsSavedWhole(name, config_)) return;
+    found.push_back({.disk_name = absl::StrCat(kDiskPrefix, name, ".weight"),
+                     .tied_name = "",
+                     .shape = {slot.out_features, slot.in_features},
+                     .slot = &slot});
+  }
+
+ private:
+  void Note(absl::string_view path) {
+    for (absl::string_view module : ModulesAround(path)) paths.insert(std::string(module));
+  }
+  const AdapterConfig& config_;
+  const std::set<std::string> adapted_;
+};
+
+absl::Status CheckNames(const AdapterConfig& config, const Collect& model) {
+  for (const std::string& name : config.modules_to_save) {
+    const bool known = std::any_of(model.paths.begin(), model.paths.end(),
+                                   [&](const std::string& p) { return absl::EndsWith(p, name); });
+    if (known) continue;
+    if (model.tied && name == kHead) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("modules_to_save: \"", name,
+                       "\" shares its weight with the embedding in this model and would be untied; name "
+                       "the embedding, with ensure_weight_tying true"));
+    }
+    return absl::InvalidArgumentError(absl::StrCat("modules_to_save: \"", name, "\" matches no module of the model",
+                                                   DidYouMean(name, {model.paths.begin(), model.paths.end()})));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+bool IsSavedWhole(absl::string_view path, const AdapterConfig& config) {
+  return std::any_of(config.modules_to_save.begin(), config.modules_to_save.end(),
+                     [&](const std::string& name) { return Selects(name, path); });
+}
+
+absl::StatusOr<std::vector<WholeModule>> FindWholeModules(Module& model, const AdapterConfig& config,
+                                                          const std::vector<std::string>& adapted) {
+  Collect collect(config, adapted);
+  model.Visit(collect);
+  if (absl::Status s = CheckNames(config, collect); !s.ok()) return s;
+  for (WholeModule& m : collect.found) {
+    if (!collect.tied || m.slot == nullptr || !m.slot->embedding) continue;
+    if (!config.ensure_weight_tying) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "modules_to_save: ", m.disk_name.substr(kDiskPrefix.size()),
+          " is the output head's weight too in this model, "
+          "and training one alone would untie them; set ensure_weight_tying, to train both as the one that they are"));
+    }
+    m.tied_name = absl::StrCat(kDiskPrefix, kHead, ".weight");
+  }
+  return std::move(collect.found);
+}
+
+void TrainWhole(const WholeModule& module, absl::optional<Tensor> value) {
+  if (module.leaf != nullptr) {
+    if (value) module.leaf->value = value->Cast(module.leaf->value.dtype());
+    module.leaf->name = module.disk_name;
+    module.leaf->trainable = true;
+    return;
+  }
+  LinearMap& base = *module.slot->map;
+  const DType dtype = base.dtype() == DType::kF64 ? DType::kF64 : DType::kF32;
+  const Tensor weight = (value ? *value : base.Dense()).Cast(dtype);
+  // Its own memory: an optimizer writes there, and the base's may be a file's or another's.
+  module.slot->map = std::make_unique<DenseMap>(
+      Parameter{.name = module.disk_name, .value = value ? weight : weight.Clone(), .trainable = true});
+}
+
+std::vector<std::string> DiskNames(const WholeModule& module) {
+  if (module.tied_name.empty()) return {module.disk_name};
+  return {module.disk_name, module.tied_name};
+}
+
+}  // namespace lorikeet

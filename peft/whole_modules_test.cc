@@ -1,0 +1,83 @@
+#include "peft/whole_modules.h"
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "autograd/parameter.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "nn/module.h"
+#include "peft/adapter_config.h"
+#include "peft/inject.h"
+#include "peft/testing.h"
+#include "tensor/dtype.h"
+#include "tensor/random.h"
+#include "tensor/tensor.h"
+
+namespace lorikeet {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+std::vector<std::string> Found(Module& model, const AdapterConfig& config) {
+  const absl::StatusOr<std::vector<WholeModule>> whole = FindWholeModules(model, config, {});
+  if (!whole.ok()) return {std::string(whole.status().message())};
+  std::vector<std::string> names;
+  for (const WholeModule& m : *whole) {
+    for (const std::string& name : DiskNames(m)) names.push_back(name);
+  }
+  return names;
+}
+
+AdapterConfig Saving(std::vector<std::string> modules) {
+  AdapterConfig c;
+  c.modules_to_save = std::move(modules);
+  return c;
+}
+
+TEST(WholeModulesTest, NamesAreEndsOfPathsAndMeanEverythingBelow) {
+  TinyModel model;
+  EXPECT_THAT(Found(model, Saving({"lm_head"})), ElementsAre("base_model.model.lm_head.weight"));
+  EXPECT_THAT(Found(model, Saving({"norm"})), ElementsAre("base_model.model.model.norm.weight"));
+  EXPECT_THAT(Found(model, Saving({"1.self_attn"})),
+              ElementsAre("base_model.model.model.layers.1.self_attn.q_proj.weight",
+                          "base_model.model.model.layers.1.self_attn.v_proj.weight"));
+  EXPECT_THAT(
+      Found(model, Saving({"0.mlp.up_proj", "embed_tokens"})),
+      ElementsAre("base_model.model.model.embed_tokens.weight", "base_model.model.model.layers.0.mlp.up_proj.weight"));
+}
+
+TEST(WholeModulesTest, AnUnknownNameIsAnErrorWithTheNearestOne) {
+  TinyModel model;
+  EXPECT_THAT(Found(model, Saving({"lm_haed"})), ElementsAre(HasSubstr("did you mean lm_head")));
+}
+
+TEST(WholeModulesTest, ATiedEmbeddingNeedsToBeMeantAsBoth) {
+  TinyModel model(/*tied=*/true);
+  AdapterConfig c = Saving({"embed_tokens"});
+  EXPECT_THAT(Found(model, c), ElementsAre(HasSubstr("ensure_weight_tying")));
+  EXPECT_THAT(Found(model, Saving({"lm_head"})), ElementsAre(HasSubstr("ensure_weight_tying")));
+  c.ensure_weight_tying = true;
+  EXPECT_THAT(Found(model, c),
+              ElementsAre("base_model.model.model.embed_tokens.weight", "base_model.model.lm_head.weight"));
+}
+
+TEST(WholeModulesTest, AWholeModuleTrainsInF32OnACopyOfItsOwn) {
+  TinyModel model(/*tied=*/false, DType::kBF16);
+  const Tensor before = model.head().Dense();
+  ASSERT_TRUE(Inject(model, Saving({"lm_head"}), RngKey{.seed = 1}, nullptr).ok());
+  EXPECT_FALSE(model.head().frozen());
+  EXPECT_EQ(model.head().dtype(), DType::kF32);
+  EXPECT_TRUE(SameBytes(model.head().Dense().Cast(DType::kBF16), before));
+  EXPECT_FALSE(model.head().Dense().shares_memory_with(before));
+  std::vector<std::string> names;
+  for (const Parameter* p : TrainableParameters(model)) names.push_back(p->name);
+  EXPECT_THAT(names, testing::Contains("base_model.model.lm_head.weight"));
+  EXPECT_THAT(names, testing::Not(testing::Contains(HasSubstr("norm"))));
+}
+
+}  // namespace
+}  // namespace lorikeet

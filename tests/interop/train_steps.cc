@@ -1,0 +1,113 @@
+// Training steps on given batches from a given adapter, for scripts that take the same steps with PEFT.
+//
+//   train_steps --model=DIR --adapter=DIR --batches=batches.safetensors > losses.csv
+//
+// `tokens` and `labels` i32 [steps, sequences, length]; a label below 0 has no loss, as in transformers labels[t] is
+// token t's. One AdamW step each: no weight decay, the gradient clipped to norm 1, a cosine schedule with warm-up.
+// Prints step, loss, grad_norm; the adapter itself stays as it is on disk.
+#include <cstdint>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/flags/flag.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "apps/model/adapted_model.h"
+#include "apps/model/model_flags.h"
+#include "apps/program.h"
+#include "autograd/tape.h"
+#include "nn/batch.h"
+#include "nn/linear_cross_entropy.h"
+#include "optim/adamw.h"
+#include "optim/clip.h"
+#include "optim/resident_store.h"
+#include "optim/schedule.h"
+#include "peft/inject.h"
+#include "tensor/io/safetensors.h"
+#include "tensor/tensor.h"
+
+ABSL_FLAG(std::string, batches, "", "safetensors file to read");
+ABSL_FLAG(double, learning_rate, 1e-3, "peak learning rate");
+ABSL_FLAG(int64_t, warmup_steps, 5, "steps in which the rate rises from 0");
+
+namespace lorikeet {
+namespace {
+
+struct Rows {
+  Batch batch;
+  Tensor targets;
+  int64_t answers = 0;
+};
+
+// tokens, labels [sequences, length]; a token's target is the next one's label.
+Rows ToRows(const Tensor& tokens, const Tensor& labels) {
+  const int32_t sequences = static_cast<int32_t>(tokens.dim(0)), length = static_cast<int32_t>(tokens.dim(1));
+  const Tensor flat = labels.Contiguous();
+  std::vector<int32_t> positions, targets, ends = {0};
+  Rows rows;
+  for (int32_t s = 0; s < sequences; ++s) {
+    for (int32_t t = 0; t < length; ++t) {
+      const int32_t label = t + 1 < length ? flat.data<int32_t>()[static_cast<size_t>(s * length + t + 1)] : -1;
+      positions.push_back(t);
+      targets.push_back(label < 0 ? -1 : label);
+      rows.answers += label >= 0;
+    }
+    ends.push_back((s + 1) * length);
+  }
+  const int64_t n = tokens.size();
+  rows.batch = {tokens.Contiguous().Reshape({n}), Tensor::From<int32_t>(positions, {n}),
+                Tensor::From<int32_t>(ends, {sequences + 1})};
+  rows.targets = Tensor::From<int32_t>(targets, {n});
+  return rows;
+}
+
+absl::Status Train(AdaptedModel& m, const Tensor& tokens, const Tensor& labels) {
+  const int64_t steps = tokens.dim(0);
+  const std::vector<Parameter*> parameters = TrainableParameters(*m.base.lm);
+  AdamW optimizer(parameters, {}, std::make_unique<ResidentStore>(StateElements(parameters)));
+  const Schedule schedule(ScheduleType::kCosine, absl::GetFlag(FLAGS_learning_rate), absl::GetFlag(FLAGS_warmup_steps),
+                          steps);
+  std::printf("step,loss,grad_norm\n");
+  for (int64_t step = 0; step < steps; ++step) {
+    const auto at = [&](const Tensor& t) { return t.Slice(0, step, step + 1).Squeeze(0); };
+    const Rows rows = ToRows(at(tokens), at(labels));
+    m.run->weights_version = static_cast<uint64_t>(step) + 1;
+    Tape tape;
+    const Variable h = m.base.lm->Hidden(rows.batch, nullptr);
+    const Variable loss =
+        LinearCrossEntropy(h, m.base.lm->head(), rows.targets, {.scale = 1.0f / static_cast<float>(rows.answers)});
+    tape.Backward(loss, Tensor::Scalar(1, loss.dtype()));
+    const double norm = ClipGradNorm(parameters, 1);
+    if (absl::Status s = optimizer.Step(schedule.Rate(step)); !s.ok()) return s;
+    for (Parameter* p : parameters) p->ZeroGrad();
+    std::printf("%lld,%.9g,%.9g\n", static_cast<long long>(step + 1), loss.value().item(), norm);
+    std::fflush(stdout);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Run() {
+  const absl::StatusOr<std::unique_ptr<SafetensorsFile>> file = SafetensorsFile::Open(absl::GetFlag(FLAGS_batches));
+  if (!file.ok()) return file.status();
+  const absl::StatusOr<Tensor> tokens = (*file)->Read("tokens"), labels = (*file)->Read("labels");
+  if (!tokens.ok()) return tokens.status();
+  if (!labels.ok()) return labels.status();
+  if (tokens->rank() != 3 || !(tokens->shape() == labels->shape())) {
+    return absl::InvalidArgumentError("--batches: expected tokens and labels [steps, sequences, length]");
+  }
+  absl::StatusOr<AdaptedModel> m = OpenModelFromFlags("f32");
+  if (!m.ok()) return m.status();
+  return Train(*m, *tokens, *labels);
+}
+
+}  // namespace
+}  // namespace lorikeet
+
+int main(int argc, char** argv) {
+  lorikeet::StartProgram(argc, argv,
+                         "Takes training steps on given batches.\n"
+                         "  train_steps --model=DIR --adapter=DIR --batches=FILE");
+  return lorikeet::ExitCode(lorikeet::Run());
+}
