@@ -95,7 +95,7 @@ const Place* TiedEmbedding(const std::vector<Place>& places) {
 absl::Status EmbeddingError(const Place& p, const std::vector<Place>& places) {
   return absl::InvalidArgumentError(absl::StrCat(
       p.path, " is an embedding, and adapters for embeddings are not supported",
-      TiedEmbedding(places) == nullptr ? "" : "; here the output head shares its weight, and would be changed with it",
+      TiedEmbedding(places) != &p ? "" : "; here the output head shares its weight, and would be changed with it",
       "; leave it out of target_modules"));
 }
 

@@ -43,8 +43,7 @@ T OrDie(absl::StatusOr<T> value) {
 absl::StatusOr<std::unique_ptr<LinearMap>> FourBit(absl::string_view name, const MapSlot& slot,
                                                    const TensorSource& source) {
   if (slot.embedding || name == "lm_head") return DenseFactory(DType::kF32, false)(name, slot, source);
-  const Tensor w = OrDie(ReadChecked(source, absl::StrCat(name, ".weight"), {slot.out_features, slot.in_features}));
-  return std::make_unique<Nf4Map>(OrDie(QuantizeNf4(w)));
+  return std::make_unique<Nf4Map>(OrDie(QuantizeNf4(OrDie(ReadWeight(source, name, slot)))));
 }
 
 std::unique_ptr<CausalLm> Load(const std::string& name, bool four_bit) {
@@ -132,7 +131,8 @@ TEST_P(AdapterGoldenTest, LogitsLossAndGradientsArePefts) {
   Tape tape;
   const Variable h = model->Hidden(rows.batch, nullptr);
   ExpectLogits(h.value());
-  const Variable loss = LinearCrossEntropy(h, model->head(), rows.targets, {.scale = 1.0f / rows.answers});
+  const Variable loss = LinearCrossEntropy(h, model->head(), rows.targets,
+                                           {.scale = 1.0f / rows.answers, .softcap = model->config().final_softcap});
   EXPECT_NEAR(loss.value().item(), OrDie(golden->Read("loss")).item(), 1e-5);
   tape.Backward(loss, Tensor::Scalar(1, DType::kF32));
   const std::vector<Parameter*> parameters = TrainableParameters(*model);
@@ -165,7 +165,10 @@ INSTANTIATE_TEST_SUITE_P(Peft, AdapterGoldenTest,
                                          GoldenCase{"rslora", "llama_tied", false},
                                          GoldenCase{"patterns", "llama_untied", false},
                                          GoldenCase{"regex", "qwen2", false}, GoldenCase{"dora", "qwen2", false},
-                                         GoldenCase{"qlora", "llama_untied", true}, GoldenCase{"qdora", "qwen2", true}),
+                                         GoldenCase{"qlora", "llama_untied", true}, GoldenCase{"qdora", "qwen2", true},
+                                         GoldenCase{"gemma3", "gemma3", false}, GoldenCase{"gpt2", "gpt2", false},
+                                         GoldenCase{"gpt2_dora", "gpt2", false}, GoldenCase{"gpt2_qlora", "gpt2", true},
+                                         GoldenCase{"phi3", "phi3", false}, GoldenCase{"qwen3", "qwen3", false}),
                          [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace
