@@ -4,6 +4,7 @@
 //   2  W' = W + s*B*A (DoRA: row by row m/n times that), tensor by tensor, into DIR.partial
 //   3  open what was written, run the same prompts; report how far the logits moved
 //   4  rename DIR.partial to DIR
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <memory>
@@ -53,11 +54,13 @@ absl::StatusOr<DType> WeightDType() {
 
 absl::StatusOr<Prompts> MakePrompts(const OpenedModel& model) {
   Prompts prompts;
+  const int64_t longest = std::min(kMaxTokens, model.files->config().max_position_embeddings);
   if (absl::GetFlag(FLAGS_data).empty()) {
     for (const char* text : {"The capital of France is Paris, and the capital of Italy is Rome.",
                              "Tom has 3 boxes with 12 pencils each. How many pencils does he have?",
                              "def add(a, b):\n    return a + b\n", "Once upon a time, in a forest far away,"}) {
       std::vector<int32_t> ids = model.tokenizer->Encode(text);
+      if (static_cast<int64_t>(ids.size()) > longest) ids.resize(static_cast<size_t>(longest));
       if (!ids.empty()) prompts.push_back(std::move(ids));
     }
     return prompts;
@@ -65,7 +68,7 @@ absl::StatusOr<Prompts> MakePrompts(const OpenedModel& model) {
   const absl::StatusOr<text::ChatTemplate> chat = text::ChatTemplate::ForTokenizer(model.tokenizer->spec(), "");
   if (!chat.ok()) return chat.status();
   const absl::StatusOr<text::Dataset> data =
-      text::LoadDataset(absl::GetFlag(FLAGS_data), *model.tokenizer, *chat, {.max_seq_length = kMaxTokens});
+      text::LoadDataset(absl::GetFlag(FLAGS_data), *model.tokenizer, *chat, {.max_seq_length = longest});
   if (!data.ok()) return data.status();
   for (const text::Example& e : data->examples) {
     if (static_cast<int64_t>(prompts.size()) < absl::GetFlag(FLAGS_max_rows)) prompts.push_back(e.tokens);

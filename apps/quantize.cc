@@ -72,7 +72,7 @@ class MeasureError : public Visitor {
       status = w.status();
       return;
     }
-    Add(w->Cast(DType::kF32), Dequantize(map->weight(), DType::kF32));
+    Add(slot.Turned(*w).Cast(DType::kF32), Dequantize(map->weight(), DType::kF32));
   }
 
  private:

@@ -16,6 +16,7 @@
 #include "nn/model_config.h"
 #include "nn/module.h"
 #include "tensor/dtype.h"
+#include "tensor/ops/elementwise.h"
 #include "tensor/tensor.h"
 
 namespace lorikeet {
@@ -34,11 +35,12 @@ class CausalLm : public Module {
   virtual LinearMap& head() = 0;
   virtual bool tied_head() const = 0;
 
-  // f32 logits of rows of Hidden.
+  // f32 logits of rows of Hidden, capped where the configuration says so (LinearCrossEntropy is told by an option).
   Tensor Logits(const Tensor& hidden) {
     Tensor y = Tensor::Empty({hidden.dim(0), head().out_features()}, DType::kF32, hidden.device());
     head().Forward(hidden, y, {});
-    return y;
+    const double cap = config().final_softcap;
+    return cap > 0 ? tensor::Scale(tensor::Tanh(tensor::Scale(y, 1 / cap)), cap) : y;
   }
 };
 

@@ -17,6 +17,7 @@
 #include "nn/gguf_model.h"
 #include "nn/kv_cache.h"
 #include "nn/linear_cross_entropy.h"
+#include "nn/linear_map.h"
 #include "nn/load.h"
 #include "nn/model_config.h"
 #include "nn/module.h"
@@ -114,6 +115,11 @@ class Gradients : public Visitor {
 
  protected:
   void VisitLeaf(absl::string_view name, Parameter& p) override { by_name[std::string(name)] = p.grad; }
+  void VisitSlot(absl::string_view name, MapSlot& slot) override {
+    Visitor::VisitSlot(name, slot);
+    Tensor& weight = by_name[absl::StrCat(name, ".weight")];
+    if (weight.defined()) weight = slot.Turned(weight);
+  }
 };
 
 class GoldenModelTest : public testing::TestWithParam<std::string> {};
@@ -132,8 +138,9 @@ TEST_P(GoldenModelTest, LossAndEveryGradientAreTransformers) {
     const Golden golden = OpenGolden(GetParam() == "llama_sharded" ? "llama_tied" : GetParam());
     const Input in = MakeInput(golden);
     Tape tape;
-    const Variable loss = LinearCrossEntropy(model->Hidden(in.batch, nullptr), model->head(), in.targets,
-                                             {.scale = 1.0f / static_cast<float>(in.count), .chunk = 5});
+    const Variable loss = LinearCrossEntropy(
+        model->Hidden(in.batch, nullptr), model->head(), in.targets,
+        {.scale = 1.0f / static_cast<float>(in.count), .softcap = model->config().final_softcap, .chunk = 5});
     EXPECT_NEAR(loss.value().item(), golden["loss"].item(), 1e-5);
     tape.Backward(loss, Tensor::Scalar(1, DType::kF32));
     Gradients gradients;
@@ -166,7 +173,8 @@ TEST_P(GoldenModelTest, CachedDecodingTokenByTokenGivesTheSameLogits) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, GoldenModelTest,
-                         testing::Values("llama_tied", "llama_untied", "llama3_rope", "qwen2", "llama_sharded"),
+                         testing::Values("gemma2", "gemma3", "gpt2", "llama_tied", "llama_untied", "llama3_rope",
+                                         "llama_sharded", "mistral", "phi3", "qwen2", "qwen3"),
                          [](const auto& info) { return info.param; });
 
 TEST(GgufModelTest, ReadsTheSameModelsAsTheirDirectories) {

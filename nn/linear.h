@@ -24,6 +24,8 @@ class Linear : public Module {
   // An empty slot of this size, to be filled by a loader.
   Linear(int64_t in_features, int64_t out_features, bool bias);
   explicit Linear(std::unique_ptr<LinearMap> map);
+  // The same with a bias, where checkpoints hold the weight transposed: what transformers calls Conv1D.
+  static Linear Conv1D(int64_t in_features, int64_t out_features);
 
   Variable operator()(const Variable& x);
   void Visit(Visitor& v) override;

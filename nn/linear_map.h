@@ -17,6 +17,7 @@
 #include "autograd/variable.h"
 #include "nn/module.h"
 #include "tensor/ops/matmul.h"
+#include "tensor/shape.h"
 #include "tensor/tensor.h"
 
 namespace lorikeet {
@@ -60,9 +61,15 @@ struct MapSlot {
   int64_t in_features;
   int64_t out_features;
   std::unique_ptr<LinearMap> map = nullptr;
-  bool embedding = false;  // read by rows (nn/embedding.h), not only multiplied by
+  bool embedding = false;   // read by rows (nn/embedding.h), not only multiplied by
+  bool transposed = false;  // a checkpoint holds the dense weight as [in, out] (transformers' Conv1D)
 
   LinearMap* operator->() const { return map.get(); }
+  // The dense weight's shape in a checkpoint, and a weight turned from there to [out, in] or back.
+  Shape stored_shape() const {
+    return transposed ? Shape{in_features, out_features} : Shape{out_features, in_features};
+  }
+  Tensor Turned(const Tensor& w) const { return transposed ? w.Transpose(0, 1).Contiguous() : w; }
 };
 
 }  // namespace lorikeet

@@ -1,12 +1,17 @@
 #include "nn/load.h"
 
+#include <functional>
+#include <map>
 #include <set>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "nn/dense_map.h"
+#include "nn/models/gemma.h"
+#include "nn/models/gpt2.h"
 #include "nn/models/llama.h"
+#include "nn/models/phi3.h"
 #include "nn/module.h"
 #include "nn/nearest_names.h"
 #include "tensor/check.h"
@@ -22,10 +27,50 @@ std::unique_ptr<CausalLm> Make(const ModelConfig& config, DType dtype) {
 struct Architecture {
   const char* model_type;
   std::unique_ptr<CausalLm> (*make)(const ModelConfig&, DType);
+  const char* body = "model.";  // what all names but the head's begin with
 };
 
 constexpr Architecture kArchitectures[] = {
-    {"llama", Make<Llama>}, {"qwen2", Make<Llama>},  // Llama with a bias on q, k and v
+    {"gemma2", Make<Gemma>}, {"gemma3_text", Make<Gemma>}, {"gpt2", Make<Gpt2>, "transformer."},
+    {"llama", Make<Llama>},  {"mistral", Make<Llama>},     {"phi3", Make<Phi3>},
+    {"qwen2", Make<Llama>},  {"qwen3", Make<Llama>},
+};
+
+const Architecture& ArchitectureOf(const ModelConfig& config) {
+  for (const Architecture& a : kArchitectures) {
+    if (config.model_type == a.model_type) return a;
+  }
+  LORIKEET_CHECK(false) << "model_type " << config.model_type << " passed validation but has no row";
+  return kArchitectures[0];
+}
+
+constexpr absl::string_view kHead = "lm_head.";
+
+// A checkpoint of a body under the names of the whole model.
+class BodySource : public TensorSource {
+ public:
+  BodySource(std::unique_ptr<TensorSource> body, absl::string_view prefix) : body_(std::move(body)) {
+    for (const TensorInfo& t : body_->tensors()) {
+      names_[absl::StrCat(prefix, t.name)] = tensors_.size();
+      tensors_.push_back(t);
+      tensors_.back().name = absl::StrCat(prefix, t.name);
+    }
+  }
+  const std::vector<TensorInfo>& tensors() const override { return tensors_; }
+  const TensorInfo* Find(absl::string_view name) const override {
+    const auto it = names_.find(name);
+    return it == names_.end() ? nullptr : &tensors_[it->second];
+  }
+  absl::StatusOr<Tensor> Read(absl::string_view name) const override {
+    const auto it = names_.find(name);
+    return body_->Read(it == names_.end() ? std::string(name) : body_->tensors()[it->second].name);
+  }
+  const std::string& where() const override { return body_->where(); }
+
+ private:
+  std::unique_ptr<TensorSource> body_;
+  std::vector<TensorInfo> tensors_;                   // under their new names, in the body's order
+  std::map<std::string, size_t, std::less<>> names_;  // -> position
 };
 
 // The names that a source offers, passing on reads and remembering what was asked for.
@@ -89,11 +134,15 @@ class Loader : public Visitor {
 }  // namespace
 
 std::unique_ptr<CausalLm> BuildModel(const ModelConfig& config, DType compute_dtype) {
-  for (const Architecture& a : kArchitectures) {
-    if (config.model_type == a.model_type) return a.make(config, compute_dtype);
+  return ArchitectureOf(config).make(config, compute_dtype);
+}
+
+std::unique_ptr<TensorSource> UnderModelNames(std::unique_ptr<TensorSource> source, const ModelConfig& config) {
+  const absl::string_view prefix = ArchitectureOf(config).body;
+  for (const TensorInfo& t : source->tensors()) {
+    if (absl::StartsWith(t.name, prefix) || absl::StartsWith(t.name, kHead)) return source;
   }
-  LORIKEET_CHECK(false) << "BuildModel: model_type " << config.model_type << " passed validation but has no row";
-  return nullptr;
+  return std::make_unique<BodySource>(std::move(source), prefix);
 }
 
 absl::StatusOr<Tensor> ReadChecked(const TensorSource& source, absl::string_view name, const Shape& expected) {
@@ -112,11 +161,16 @@ absl::StatusOr<Tensor> ReadChecked(const TensorSource& source, absl::string_view
   return source.Read(name);
 }
 
+absl::StatusOr<Tensor> ReadWeight(const TensorSource& source, absl::string_view name, const MapSlot& slot) {
+  absl::StatusOr<Tensor> w = ReadChecked(source, absl::StrCat(name, ".weight"), slot.stored_shape());
+  return w.ok() ? slot.Turned(*w) : w;
+}
+
 MapFactory DenseFactory(DType dtype, bool trainable) {
   return [dtype, trainable](absl::string_view name, const MapSlot& slot,
                             const TensorSource& source) -> absl::StatusOr<std::unique_ptr<LinearMap>> {
     const std::string full = absl::StrCat(name, ".weight");
-    absl::StatusOr<Tensor> w = ReadChecked(source, full, {slot.out_features, slot.in_features});
+    absl::StatusOr<Tensor> w = ReadWeight(source, name, slot);
     if (!w.ok()) return w.status();
     const bool widened = !trainable && dtype == DType::kF32 && w->dtype() == DType::kBF16;
     const DType kept = widened ? DType::kBF16 : trainable ? DType::kF32 : dtype;
@@ -131,8 +185,9 @@ absl::Status LoadWeights(CausalLm& model, const TensorSource& source, const MapF
   model.Visit(loader);
   if (!loader.status().ok() || report == nullptr) return loader.status();
   for (const TensorInfo& t : source.tensors()) {
-    const bool harmless =
-        absl::EndsWith(t.name, ".rotary_emb.inv_freq") || (t.name == "lm_head.weight" && model.tied_head());
+    const bool harmless = absl::EndsWith(t.name, ".rotary_emb.inv_freq") || absl::EndsWith(t.name, ".attn.bias") ||
+                          absl::EndsWith(t.name, ".attn.masked_bias") ||
+                          (t.name == "lm_head.weight" && model.tied_head());
     if (!harmless && !remembering.asked(t.name)) report->unexpected.push_back(t.name);
   }
   return absl::OkStatus();

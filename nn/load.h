@@ -7,7 +7,7 @@
 // Every parameter must be there with the right shape; the message names the file, the tensor and what was expected.
 // Each slot's map is made by the factory as its turn comes, so a 4-bit model is quantized while it streams in and never
 // holds more than one dense tensor. Tensors that the model does not know are reported, not fatal; a tied model's copy
-// of the head and old checkpoints' rotary tables are passed over.
+// of the head and old checkpoints' rotary tables and masks are passed over.
 #ifndef LORIKEET_NN_LOAD_H_
 #define LORIKEET_NN_LOAD_H_
 
@@ -30,6 +30,10 @@ namespace lorikeet {
 // The model of config.model_type, with empty slots. To add an architecture: a file in nn/models and a row in load.cc.
 std::unique_ptr<CausalLm> BuildModel(const ModelConfig& config, DType compute_dtype);
 
+// `source`, or a view of it if it is a checkpoint of the model's body alone, whose names lack "transformer." or
+// "model." (openai-community/gpt2 is one): the same tensors under the names of the whole model.
+std::unique_ptr<TensorSource> UnderModelNames(std::unique_ptr<TensorSource> source, const ModelConfig& config);
+
 // Makes the map for the slot called `name` ("model.layers.0.mlp.up_proj") from the source's tensors.
 using MapFactory = std::function<absl::StatusOr<std::unique_ptr<LinearMap>>(absl::string_view name, const MapSlot& slot,
                                                                             const TensorSource& source)>;
@@ -40,6 +44,9 @@ MapFactory DenseFactory(DType dtype, bool trainable);
 
 // Reads `name`, checking its shape. For factories.
 absl::StatusOr<Tensor> ReadChecked(const TensorSource& source, absl::string_view name, const Shape& expected);
+
+// The weight of the slot called `name`, [out, in], from its tensor `name`.weight. For factories.
+absl::StatusOr<Tensor> ReadWeight(const TensorSource& source, absl::string_view name, const MapSlot& slot);
 
 struct LoadReport {
   std::vector<std::string> unexpected;  // tensors of the source that nothing asked for

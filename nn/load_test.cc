@@ -3,6 +3,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -45,7 +46,7 @@ class FakeSource : public TensorSource {
   const std::string& where() const override { return where_; }
 
  private:
-  const std::string where_ = "fake.safetensors";
+  std::string where_ = "fake.safetensors";
   std::map<std::string, Tensor> data_;
   std::vector<TensorInfo> infos_;
   std::string broken_;
@@ -74,7 +75,7 @@ class LoadTest : public testing::Test {
         source.Put(std::string(name), p.value.shape(), DType::kBF16);
       }
       void VisitSlot(absl::string_view name, MapSlot& slot) override {
-        source.Put(std::string(name) + ".weight", {slot.out_features, slot.in_features}, DType::kBF16);
+        source.Put(std::string(name) + ".weight", slot.stored_shape(), DType::kBF16);
       }
     } fill(source_);
     model->Visit(fill);
@@ -159,6 +160,50 @@ TEST_F(LoadTest, ATiedModelPassesOverACopyOfTheHead) {
   ASSERT_EQ(Load(), absl::OkStatus());
   EXPECT_TRUE(report_.unexpected.empty());
   EXPECT_TRUE(model_->tied_head());
+}
+
+// Everything of a source under the names that it has without "model.", but those of the head.
+std::unique_ptr<FakeSource> Body(const FakeSource& whole, const std::string& prefix) {
+  auto body = std::make_unique<FakeSource>();
+  for (const TensorInfo& t : whole.tensors()) {
+    if (t.name.rfind(prefix, 0) == 0) body->Put(t.name.substr(prefix.size()), t.shape);
+  }
+  return body;
+}
+
+TEST_F(LoadTest, ACheckpointOfTheBodyAloneIsReadUnderTheModelsNames) {
+  config_.tie_word_embeddings = true;
+  for (const std::string type : {"llama", "gpt2"}) {
+    config_.model_type = type;
+    source_ = FakeSource();
+    FillWith(BuildModel(config_, DType::kF32));
+    const std::unique_ptr<TensorSource> source =
+        UnderModelNames(Body(source_, type == "gpt2" ? "transformer." : "model."), config_);
+    const std::unique_ptr<CausalLm> model = BuildModel(config_, DType::kF32);
+    EXPECT_EQ(LoadWeights(*model, *source, DenseFactory(DType::kF32, false), false, &report_), absl::OkStatus());
+    EXPECT_TRUE(report_.unexpected.empty());
+    EXPECT_EQ(source->tensors().size(), source_.tensors().size());
+    EXPECT_EQ(source->Find("nothing"), nullptr);
+  }
+}
+
+TEST_F(LoadTest, AWholeCheckpointKeepsItsNames) {
+  auto whole = std::make_unique<FakeSource>(source_);
+  const TensorSource* same = whole.get();
+  EXPECT_EQ(UnderModelNames(std::move(whole), config_).get(), same);
+}
+
+TEST_F(LoadTest, AConv1DsWeightLiesTransposed) {
+  config_.model_type = "gpt2";
+  config_.tie_word_embeddings = true;
+  source_ = FakeSource();
+  FillWith(BuildModel(config_, DType::kF32));
+  ASSERT_EQ(source_.Find("transformer.h.0.mlp.c_fc.weight")->shape, (Shape{4, 6}));
+  ASSERT_EQ(Load(), absl::OkStatus());
+  source_.Remove("transformer.h.0.mlp.c_fc.weight");
+  source_.Put("transformer.h.0.mlp.c_fc.weight", {6, 4});
+  ExpectError(
+      "fake.safetensors: tensor transformer.h.0.mlp.c_fc.weight has shape [6,4], but the configuration asks for [4,6]");
 }
 
 TEST_F(LoadTest, TheFactorySeesEachSlotOnceUnderItsName) {

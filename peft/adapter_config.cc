@@ -270,7 +270,7 @@ absl::StatusOr<AdapterConfig> ParseAdapterConfig(absl::string_view text, absl::s
   return c;
 }
 
-std::string AdapterConfigToJson(const AdapterConfig& c, const std::vector<std::string>& adapted) {
+std::string AdapterConfigToJson(const AdapterConfig& c, const std::vector<std::string>& adapted, bool fan_in_fan_out) {
   // Keys sorted, as PEFT sorts them; but patterns keep their order, because the first match wins.
   std::map<std::string, Json> j;
   for (const char* name :
@@ -280,7 +280,8 @@ std::string AdapterConfigToJson(const AdapterConfig& c, const std::vector<std::s
         "trainable_token_indices", "use_bdlora", "velora_config"}) {
     j[name] = nullptr;
   }
-  for (const char* name : {"fan_in_fan_out", "lora_bias", "use_qalora"}) j[name] = false;
+  for (const char* name : {"lora_bias", "use_qalora"}) j[name] = false;
+  j["fan_in_fan_out"] = fan_in_fan_out;
   j["inference_mode"] = true;
   j["base_model_name_or_path"] = c.base_model_name_or_path;
   j["bias"] = c.bias;

@@ -61,7 +61,10 @@ absl::StatusOr<AdapterConfig> ParseAdapterConfig(absl::string_view json, absl::s
                                                  std::vector<std::string>* warnings);
 
 // `adapted` names the modules that carry an adapter; it is written as target_modules where all_linear stood.
-std::string AdapterConfigToJson(const AdapterConfig& config, const std::vector<std::string>& adapted);
+// `fan_in_fan_out`: the adapted weights lie transposed in the base's checkpoint (GPT-2). PEFT wants to know; A and B do
+// not depend on it.
+std::string AdapterConfigToJson(const AdapterConfig& config, const std::vector<std::string>& adapted,
+                                bool fan_in_fan_out = false);
 
 }  // namespace lorikeet
 

@@ -31,11 +31,14 @@ class CollectPlaces : public Visitor {
  public:
   std::vector<Place> places;
   std::vector<std::string> adapted;
+  bool fan_in_fan_out = false;
 
  protected:
   void VisitSlot(absl::string_view name, MapSlot& slot) override {
     places.push_back({std::string(name), slot.embedding});
-    if (dynamic_cast<const AdapterMap*>(slot.map.get()) != nullptr) adapted.push_back(std::string(name));
+    if (dynamic_cast<const AdapterMap*>(slot.map.get()) == nullptr) return;
+    adapted.push_back(std::string(name));
+    fan_in_fan_out |= slot.transposed;
   }
 };
 
@@ -65,7 +68,8 @@ absl::Status SaveAdapter(const std::string& directory, Module& model, const Adap
   if (!tensors.ok()) return tensors.status();
   CollectPlaces collect;
   model.Visit(collect);
-  const std::string json = AdapterConfigToJson(ConfigOnDisk(config), Condensed(collect.adapted, collect.places));
+  const std::string json =
+      AdapterConfigToJson(ConfigOnDisk(config), Condensed(collect.adapted, collect.places), collect.fan_in_fan_out);
   if (absl::Status s = MakeDirectory(directory); !s.ok()) return s;
   if (absl::Status s = WriteSafetensors(PathOf(directory, kTensorsName), *tensors, {{"format", "pt"}}); !s.ok())
     return s;

@@ -60,25 +60,28 @@ class CollectTensors : public Visitor {
   void VisitSlot(absl::string_view path, MapSlot& slot) override {
     tied &= !absl::EndsWith(path, kHead);
     if (const AdapterMap* adapter = dynamic_cast<const AdapterMap*>(slot.map.get())) {
-      AddAdapter(absl::StrCat(kDiskPrefix, path), *adapter, slot.embedding);
+      AddAdapter(absl::StrCat(kDiskPrefix, path), *adapter, slot);
       return;
     }
-    in_embedding_ = slot.embedding;
-    if (slot.map != nullptr && !slot.map->frozen()) Visitor::VisitSlot(path, slot);
-    in_embedding_ = false;
+    if (slot.map != nullptr && !slot.map->frozen()) {
+      slot_ = &slot;
+      Visitor::VisitSlot(path, slot);
+      slot_ = nullptr;
+    }
+    if (slot.embedding) any_embedding_ = true;
   }
 
  private:
   void AddWhole(const Parameter& p) {
     if (!p.trainable) return;
-    tensors.push_back({p.name, p.value});
-    if (in_embedding_) embedding = p.name, embedding_weight = p.value;
+    tensors.push_back({p.name, slot_ == nullptr ? p.value : slot_->Turned(p.value)});
+    if (slot_ != nullptr && slot_->embedding && !any_embedding_) embedding = p.name, embedding_weight = p.value;
     moves = true;
   }
-  void AddAdapter(const std::string& prefix, const AdapterMap& adapter, bool of_embedding) {
+  void AddAdapter(const std::string& prefix, const AdapterMap& adapter, const MapSlot& slot) {
     ++adapters;
     moves |= tensor::SumSquares(adapter.b()) != 0;
-    if (of_embedding) {
+    if (slot.embedding) {
       tensors.push_back({absl::StrCat(prefix, ".lora_embedding_A"), adapter.b().Transpose(0, 1).Contiguous()});
       tensors.push_back({absl::StrCat(prefix, ".lora_embedding_B"), adapter.a().Transpose(0, 1).Contiguous()});
     } else {
@@ -86,11 +89,13 @@ class CollectTensors : public Visitor {
       tensors.push_back({absl::StrCat(prefix, ".lora_A.weight"), a});
       tensors.push_back({absl::StrCat(prefix, ".lora_B.weight"), b});
     }
-    if (adapter.saves_base()) tensors.push_back({absl::StrCat(prefix, ".base_layer.weight"), adapter.base().Dense()});
+    if (adapter.saves_base())
+      tensors.push_back({absl::StrCat(prefix, ".base_layer.weight"), slot.Turned(adapter.base().Dense())});
     const DoraMap* dora = dynamic_cast<const DoraMap*>(&adapter);
     if (dora != nullptr) tensors.push_back({absl::StrCat(prefix, ".lora_magnitude_vector"), dora->magnitude()});
   }
-  bool in_embedding_ = false;
+  const MapSlot* slot_ = nullptr;  // whose map is being visited
+  bool any_embedding_ = false;     // the first embedding, which a tied head shares, has been passed
 };
 
 // A tensor that the file should hold, or may.
@@ -123,7 +128,7 @@ std::vector<Wanted> WantedTensors(const std::vector<AdapterSite>& sites, const s
     const std::string m = absl::StrCat(prefix, ".lora_magnitude_vector");
     want(m, {out}, absl::StrCat(m, ".weight"), !dora);
     const std::string base = absl::StrCat(prefix, ".base_layer.weight");
-    want(base, {out, in}, base, true);
+    want(base, site.slot->stored_shape(), base, true);
   }
   for (const WholeModule& m : whole) {
     for (const std::string& name : DiskNames(m)) want(name, m.shape, name, false);
@@ -228,7 +233,7 @@ void AttachLoaded(const AdapterSite& site, const AdapterConfig& config, const Lo
   if (values[kBase].defined()) {
     factors.saves_base = true;
     const DType dtype = site.slot->map->dtype();
-    site.slot->map = std::make_unique<DenseMap>(values[kBase].Cast(dtype));
+    site.slot->map = std::make_unique<DenseMap>(site.slot->Turned(values[kBase]).Cast(dtype));
   }
   if (taken != nullptr) TakeOut(site, *taken, &factors);
   Attach(site, config, std::move(factors), config.use_dora ? absl::optional<Tensor>(values[kMagnitude]) : absl::nullopt,

@@ -76,8 +76,7 @@ absl::StatusOr<Tensor> OriginalOf(const AdapterSite& site, const LoraInit& init,
   if (original == nullptr) {
     return absl::InvalidArgumentError("init_lora_weights=loftq needs the weights before they were packed into 4 bits");
   }
-  absl::StatusOr<Tensor> w =
-      ReadChecked(*original, absl::StrCat(site.path, ".weight"), {site.slot->out_features, site.slot->in_features});
+  absl::StatusOr<Tensor> w = ReadWeight(*original, site.path, *site.slot);
   if (w.ok()) return w;
   return absl::Status(w.status().code(),
                       absl::StrCat("init_lora_weights=loftq needs the weights before they were packed into 4 bits: ",

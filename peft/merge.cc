@@ -47,7 +47,7 @@ class MergedSource::Collect : public Visitor {
   }
   // Does not descend: what the map is made of is not part of the merged model.
   void VisitSlot(absl::string_view name, MapSlot& slot) override {
-    Add(absl::StrCat(name, ".weight"), {slot.out_features, slot.in_features}, {.slot = &slot});
+    Add(absl::StrCat(name, ".weight"), slot.stored_shape(), {.slot = &slot});
   }
 
  private:
@@ -75,7 +75,8 @@ absl::StatusOr<Tensor> MergedSource::Read(absl::string_view name) const {
   const TensorInfo* info = Find(name);
   if (info == nullptr) return absl::NotFoundError(absl::StrCat(where_, " has no tensor ", name));
   const Origin& origin = origins_[static_cast<size_t>(info - infos_.data())];
-  return origin.slot != nullptr ? MergedWeight(*origin.slot->map, dtype_) : origin.parameter->value.Cast(dtype_);
+  if (origin.slot == nullptr) return origin.parameter->value.Cast(dtype_);
+  return origin.slot->Turned(MergedWeight(*origin.slot->map, dtype_));
 }
 
 }  // namespace lorikeet

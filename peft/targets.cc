@@ -93,7 +93,7 @@ const Place* TiedEmbedding(const std::vector<Place>& places) {
 }
 
 absl::Status CheckEmbedding(const Place& p, const std::vector<Place>& places, const AdapterConfig& config) {
-  if (TiedEmbedding(places) != nullptr) {
+  if (TiedEmbedding(places) == &p) {
     return absl::InvalidArgumentError(
         absl::StrCat("target_modules: ", p.path,
                      " is the output head's weight too in this model: an adapter would change both, or "

@@ -42,7 +42,8 @@ class Collect : public Visitor {
 
   std::vector<WholeModule> found;
   std::set<std::string> paths;  // of every module
-  bool tied = true;             // no slot is the head's own
+  bool tied = true;             // no slot is the head's own: it is the first embedding
+  const MapSlot* embedding = nullptr;
 
  protected:
   void VisitLeaf(absl::string_view name, Parameter& p) override {
@@ -58,10 +59,11 @@ class Collect : public Visitor {
   void VisitSlot(absl::string_view name, MapSlot& slot) override {
     Note(name);
     tied &= !absl::EndsWith(name, kHead);
+    if (slot.embedding && embedding == nullptr) embedding = &slot;
     if (!IsSavedWhole(name, config_)) return;
     found.push_back({.disk_name = absl::StrCat(kDiskPrefix, name, ".weight"),
                      .tied_name = "",
-                     .shape = {slot.out_features, slot.in_features},
+                     .shape = slot.stored_shape(),
                      .slot = &slot});
   }
 
@@ -103,7 +105,7 @@ absl::StatusOr<std::vector<WholeModule>> FindWholeModules(Module& model, const A
   model.Visit(collect);
   if (absl::Status s = CheckNames(config, collect); !s.ok()) return s;
   for (WholeModule& m : collect.found) {
-    if (!collect.tied || m.slot == nullptr || !m.slot->embedding) continue;
+    if (!collect.tied || m.slot == nullptr || m.slot != collect.embedding) continue;
     if (!config.ensure_weight_tying) {
       return absl::InvalidArgumentError(absl::StrCat(
           "modules_to_save: ", m.disk_name.substr(kDiskPrefix.size()),
@@ -124,7 +126,7 @@ void TrainWhole(const WholeModule& module, absl::optional<Tensor> value) {
   }
   LinearMap& base = *module.slot->map;
   const DType dtype = base.dtype() == DType::kF64 ? DType::kF64 : DType::kF32;
-  const Tensor weight = (value ? *value : base.Dense()).Cast(dtype);
+  const Tensor weight = (value ? module.slot->Turned(*value) : base.Dense()).Cast(dtype);
   // Its own memory: an optimizer writes there, and the base's may be a file's or another's.
   module.slot->map = std::make_unique<DenseMap>(
       Parameter{.name = module.disk_name, .value = value ? weight : weight.Clone(), .trainable = true});

@@ -41,7 +41,7 @@ struct WholeModule {
 absl::StatusOr<std::vector<WholeModule>> FindWholeModules(Module& model, const AdapterConfig& config,
                                                           const std::vector<std::string>& adapted);
 
-// Makes it trainable, with `value` (f32) or what it holds now.
+// Makes it trainable, with `value` (f32, as it lies on disk) or what it holds now.
 void TrainWhole(const WholeModule& module, absl::optional<Tensor> value);
 
 // True if modules_to_save selects the module at `path` or one that it lies in.

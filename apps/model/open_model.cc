@@ -50,7 +50,7 @@ class DirectoryFiles : public ModelFiles {
     files->config_ = *std::move(config);
     absl::StatusOr<std::unique_ptr<TensorSource>> weights = OpenWeights(path);
     if (!weights.ok()) return weights.status();
-    files->weights_ = *std::move(weights);
+    files->weights_ = UnderModelNames(*std::move(weights), files->config_);
     absl::StatusOr<text::TokenizerFiles> texts = text::ReadTokenizerFiles(path);
     if (!texts.ok()) return texts.status();
     files->texts_ = *std::move(texts);
@@ -143,12 +143,12 @@ MapFactory FactoryFor(const OpenOptions& options) {
     }
     const bool quantize = options.use == WeightUse::kQuantized && !slot.embedding && name != "lm_head";
     if (!quantize) return dense(name, slot, source);
-    const std::string full = absl::StrCat(name, ".weight");
-    absl::StatusOr<Tensor> w = ReadChecked(source, full, {slot.out_features, slot.in_features});
+    absl::StatusOr<Tensor> w = ReadWeight(source, name, slot);
     if (!w.ok()) return w.status();
     absl::StatusOr<Nf4Tensor> q = QuantizeNf4(*w, options.quant);
     if (!q.ok())
-      return absl::Status(q.status().code(), absl::StrCat(source.where(), ": ", full, ": ", q.status().message()));
+      return absl::Status(q.status().code(),
+                          absl::StrCat(source.where(), ": ", name, ".weight: ", q.status().message()));
     return std::make_unique<Nf4Map>(*std::move(q));
   };
 }

@@ -22,7 +22,7 @@ class ListWeights : public Visitor {
  protected:
   void VisitLeaf(absl::string_view name, Parameter& p) override { Add(std::string(name), p.value.shape()); }
   void VisitSlot(absl::string_view name, MapSlot& slot) override {
-    Add(absl::StrCat(name, ".weight"), {slot.out_features, slot.in_features});
+    Add(absl::StrCat(name, ".weight"), slot.stored_shape());
   }
 
  private:
@@ -43,7 +43,8 @@ absl::StatusOr<Tensor> RandomWeights::Read(absl::string_view name) const {
   const TensorInfo* info = Find(name);
   if (info == nullptr) return index_.NoSuchTensor(name, where_);
   if (info->shape.rank() == 1) return Tensor::Full(info->shape, absl::EndsWith(name, ".bias") ? 0 : 1, DType::kF32);
-  const bool residual = absl::EndsWith(name, "o_proj.weight") || absl::EndsWith(name, "down_proj.weight");
+  const bool residual = absl::EndsWith(name, "o_proj.weight") || absl::EndsWith(name, "down_proj.weight") ||
+                        absl::EndsWith(name, "c_proj.weight");
   const double std = residual ? 0.02 / std::sqrt(2.0 * static_cast<double>(num_layers_)) : 0.02;
   return tensor::Normal(info->shape, 0, std, key_.Fold(index_.PositionOf(info)), DType::kF32);
 }

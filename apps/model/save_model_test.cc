@@ -3,7 +3,11 @@
 #include <cstring>
 #include <filesystem>
 #include <string>
+#include <utility>
+#include <vector>
 
+#include "absl/strings/match.h"
+#include "apps/model/logit_error.h"
 #include "apps/model/open_model.h"
 #include "apps/model/stored_source.h"
 #include "gtest/gtest.h"
@@ -42,7 +46,9 @@ void ExpectSameTensors(const TensorSource& a, const TensorSource& b) {
 }
 
 TEST(SaveModelTest, WhatIsOpenedAndSavedIsTheSameModelToTheBit) {
-  for (const char* name : {"llama_tied", "llama_untied", "llama3_rope", "qwen2"}) {
+  for (const char* name :
+       {"gemma2", "gemma3", "gpt2", "llama_tied", "llama_untied", "llama3_rope", "mistral", "phi3", "qwen2", "qwen3"}) {
+    SCOPED_TRACE(name);
     const OpenedModel m = Open(TinyModel(name));
     const OpenedModel again = Open(Save(m, MergedSource(*m.lm, DType::kF32), {.dtype = DType::kF32}));
     ExpectSameTensors(m.files->weights(), again.files->weights());
@@ -79,6 +85,44 @@ TEST(SaveModelTest, AModelIn4BitsIsReadBackByteForByte) {
   ASSERT_NE(again.files->weights().Find("model.layers.1.mlp.up_proj.weight.quant_state.bitsandbytes__nf4"), nullptr);
   ExpectSameTensors(stored, again.files->weights());
   ExpectSameTensors(stored, StoredSource(*again.lm, DType::kF32));
+}
+
+TEST(SaveModelTest, EveryFamilyInF32IsStoredUnderTheNamesAndShapesOfItsCheckpoint) {
+  for (const char* name : {"gemma2", "gpt2", "phi3", "qwen3"}) {
+    SCOPED_TRACE(name);
+    const OpenedModel m = Open(TinyModel(name));
+    ExpectSameTensors(m.files->weights(), StoredSource(*m.lm, DType::kF32));
+  }
+}
+
+// The linear layers of a model, or the names of what is packed in it.
+std::vector<std::string> PackedWeights(const TensorSource& source) {
+  std::vector<std::string> names;
+  for (const TensorInfo& t : source.tensors()) {
+    if (absl::EndsWith(t.name, ".absmax") && !absl::EndsWith(t.name, ".nested_absmax")) names.push_back(t.name);
+  }
+  return names;
+}
+
+TEST(SaveModelTest, EveryFamilyIn4BitsIsReadBackByteForByteAndNearItsDenseSelf) {
+  const std::vector<std::vector<int32_t>> prompts = {{5, 3, 80, 41, 7, 7, 12, 90}};
+  const std::pair<const char*, size_t> families[] = {{"gemma2", 14},  {"gemma3", 14}, {"gpt2", 8},
+                                                     {"mistral", 14}, {"phi3", 8},    {"qwen3", 14}};
+  for (const auto& [name, linear_layers] : families) {
+    SCOPED_TRACE(name);
+    const OpenedModel dense = Open(TinyModel(name)), m = Open(TinyModel(name), {.use = WeightUse::kQuantized});
+    const StoredSource stored(*m.lm, DType::kF32);
+    EXPECT_EQ(PackedWeights(stored).size(), linear_layers);
+    const OpenedModel again =
+        Open(Save(m, stored, {.dtype = DType::kF32, .quantization_config = R"({"quant_method": "bitsandbytes"})"}));
+    ExpectSameTensors(stored, StoredSource(*again.lm, DType::kF32));
+    const std::vector<Tensor> want = LastLogits(*dense.lm, prompts, 8), got = LastLogits(*m.lm, prompts, 8);
+    EXPECT_EQ(CompareLogits(got, LastLogits(*again.lm, prompts, 8)).max, 0);
+    // A transposed or forgotten matrix would move the logits by about their own size.
+    const LogitError zero = CompareLogits(want, {Tensor::Zeros(want[0].shape(), DType::kF32)});
+    const double moved = CompareLogits(want, got).mean;
+    EXPECT_TRUE(moved > 0 && moved < 0.35 * zero.mean) << moved << " of " << zero.mean;
+  }
 }
 
 TEST(SaveModelTest, ADirectoryThatIsNotThereIsAnErrorWithItsPath) {

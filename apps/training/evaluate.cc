@@ -19,7 +19,8 @@ EvalResult EvaluateLoss(CausalLm& model, const std::vector<text::Example>& examp
     } while (i < examples.size() && tokens + static_cast<int64_t>(examples[i].tokens.size()) <= max_tokens);
     const ModelBatch batch = ToModelBatch(text::MakeBatch(group));
     LossCounts counts;
-    LinearCrossEntropy(model.Hidden(batch.inputs, nullptr), model.head(), batch.targets, {}, &counts);
+    LinearCrossEntropy(model.Hidden(batch.inputs, nullptr), model.head(), batch.targets,
+                       {.softcap = model.config().final_softcap}, &counts);
     result.counts.loss_sum += counts.loss_sum;
     result.counts.tokens += counts.tokens;
     result.counts.correct += counts.correct;

@@ -39,8 +39,8 @@ absl::Status Trainer::AccumulateGradients(int64_t step, StepResult* result) {
     Tape tape;
     LossCounts counts;
     const ModelBatch& b = micro_batches[i];
-    const Variable loss =
-        LinearCrossEntropy(model_.Hidden(b.inputs, nullptr), model_.head(), b.targets, {.scale = scale}, &counts);
+    const Variable loss = LinearCrossEntropy(model_.Hidden(b.inputs, nullptr), model_.head(), b.targets,
+                                             {.scale = scale, .softcap = model_.config().final_softcap}, &counts);
     result->loss += counts.loss_sum * scale;
     if (!std::isfinite(result->loss)) {
       return absl::FailedPreconditionError(

@@ -5,6 +5,7 @@
 
 #include "autograd/saved_value.h"
 #include "autograd/tape.h"
+#include "tensor/ops/layer_norm.h"
 #include "tensor/ops/norm.h"
 
 namespace lorikeet {
@@ -40,6 +41,24 @@ std::pair<Variable, Variable> AddRmsNorm(const Variable& x, const Variable& resi
                    if (grad.wants(2)) grad.Add(2, dw);
                  });
   return {out[0], Recomputed(out[1], [sum = h, w = w.value(), eps] { return tensor::RmsNorm(sum, w, eps).y; })};
+}
+
+// y = w*xr + b,  xr = (x - m)*r,  m = mean(x),  r = 1/sqrt(mean((x-m)^2)+eps) per row.   Others save y by its recipe.
+//   dx = r*(w*dy - mean(w*dy) - xr*mean(w*dy*xr)),   dw = sum_rows dy*xr,   db = sum_rows dy.
+// Saves x, w, b and one m and one r per row.
+Variable LayerNorm(const Variable& x, const Variable& w, const Variable& b, float eps) {
+  auto [y, mean, rstd] = tensor::LayerNorm(x.value(), w.value(), b.value(), eps);
+  Variable result = Record("LayerNorm", {x, w, b}, y, {x.value(), w.value(), mean, rstd, b.value()},
+                           [](absl::Span<Tensor> saved, const Tensor& dy, GradSink& grad) {
+                             const bool weights = grad.wants(1) || grad.wants(2);
+                             auto [dx, dw, db] =
+                                 tensor::LayerNormGrad(dy, saved[0], saved[1], saved[2], saved[3], weights);
+                             grad.Add(0, dx);
+                             if (grad.wants(1)) grad.Add(1, dw);
+                             if (grad.wants(2)) grad.Add(2, db);
+                           });
+  return Recomputed(std::move(result),
+                    [x = x.value(), w = w.value(), b = b.value(), eps] { return tensor::LayerNorm(x, w, b, eps).y; });
 }
 
 }  // namespace lorikeet

@@ -1,6 +1,7 @@
 #include "autograd/ops/shape.h"
 
 #include "autograd/tape.h"
+#include "tensor/check.h"
 #include "tensor/ops/copy.h"
 #include "tensor/ops/reduce.h"
 
@@ -32,6 +33,29 @@ Variable Slice(const Variable& x, int dim, int64_t begin, int64_t end) {
                   tensor::CopyInto(dy, part);
                   grad.Add(0, dx);
                 });
+}
+
+// y_i = the i-th of x's neighbouring slices along dim.   dx = the dy_i side by side, 0 for a part that was not used.
+// Saves nothing.
+std::vector<Variable> Split(const Variable& x, int dim, absl::Span<const int64_t> sizes) {
+  std::vector<Tensor> parts;
+  std::vector<int64_t> ends;
+  int64_t end = 0;
+  for (const int64_t size : sizes) {
+    parts.push_back(x.value().Slice(dim, end, end + size));
+    ends.push_back(end += size);
+  }
+  LORIKEET_CHECK_EQ(end, x.value().dim(dim)) << "Split: the sizes must add up to x " << Describe(x.value());
+  return RecordMany("Split", {x}, parts, {},
+                    [sx = x.shape(), dtype = x.dtype(), device = x.value().device(), dim, ends](
+                        Saved, absl::Span<const Tensor> dys, GradSink& grad) {
+                      Tensor dx = Tensor::Empty(sx, dtype, device);
+                      for (size_t i = 0; i < dys.size(); ++i) {
+                        Tensor part = dx.Slice(dim, i == 0 ? 0 : ends[i - 1], ends[i]);
+                        tensor::CopyInto(dys[i].defined() ? dys[i] : Tensor::Scalar(0, dtype), part);
+                      }
+                      grad.Add(0, dx);
+                    });
 }
 
 // y = x repeated along dimensions of size 1.   dx = dy summed over them.   Saves nothing.

@@ -3,9 +3,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "autograd/checkpoint.h"
 #include "autograd/ops/elementwise.h"
-#include "autograd/tape.h"
+#include "nn/run_layer.h"
 #include "tensor/ops/rope.h"
 
 namespace lorikeet {
@@ -14,7 +13,7 @@ LlamaLayer::LlamaLayer(const ModelConfig& c, int64_t index)
     : input_norm_(c.hidden_size, c.rms_norm_eps),
       post_attention_norm_(c.hidden_size, c.rms_norm_eps),
       attention_(c, index),
-      mlp_(c.hidden_size, c.intermediate_size, c.mlp_bias) {}
+      mlp_(c.hidden_size, c.intermediate_size, c.mlp_bias, Gate::kSilu) {}
 
 Variable LlamaLayer::operator()(const Variable& h, const Batch& batch, const tensor::RopeTable& rope, KvCache* cache) {
   const Variable a = attention_(input_norm_(h), batch, rope, cache);
@@ -43,13 +42,8 @@ Variable Llama::Hidden(const Batch& batch, KvCache* cache) {
   const tensor::RopeTable rope = tensor::MakeRopeTable(batch.positions, inv_freq_);
   Variable h = embed_(batch.tokens, compute_dtype_);
   for (const auto& layer : layers_) {
-    if (checkpointing_ && Tape::Current() != nullptr) {
-      h = Checkpoint(
-          [&layer = *layer, batch, rope](absl::Span<const Variable> in) { return layer(in[0], batch, rope, nullptr); },
-          {h});
-    } else {
-      h = (*layer)(h, batch, rope, cache);
-    }
+    h = RunLayer(checkpointing_, h,
+                 [&layer = *layer, batch, rope, cache](const Variable& x) { return layer(x, batch, rope, cache); });
   }
   if (cache != nullptr) cache->Advance(batch.tokens.size());
   return norm_(h);

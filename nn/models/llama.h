@@ -1,12 +1,13 @@
-// Llama and its family: RMSNorm, rotary positions, grouped-query attention, SwiGLU. Also Qwen2, which adds a bias to
-// q, k and v.
+// Llama and its family: RMSNorm, rotary positions, grouped-query attention, SwiGLU. Switches of the configuration make
+// of it Mistral (a window of keys), Qwen2 (a bias on q, k and v) and Qwen3 (every head of q and k normalised).
 //
 //   h = embed(tokens)
 //   for each layer:  h = h + attention(norm1(h));  h = h + mlp(norm2(h))
 //   logits = norm(h) * W_head^T                       W_head is the embedding itself when tied
 //
-// Touvron et al., "LLaMA", 2023; "Qwen2 technical report", 2024. Parameter names are Hugging Face's. A freshly built
-// model has empty slots; LoadModel (nn/load.h) fills them.
+// Touvron et al., "LLaMA", 2023; Jiang et al., "Mistral 7B", 2023; "Qwen2 technical report", 2024; "Qwen3 technical
+// report", 2025. Parameter names are Hugging Face's. A freshly built model has empty slots; LoadWeights (nn/load.h)
+// fills them.
 #ifndef LORIKEET_NN_MODELS_LLAMA_H_
 #define LORIKEET_NN_MODELS_LLAMA_H_
 

@@ -8,6 +8,7 @@
 #include "tensor/kernels/cross_entropy.h"
 #include "tensor/kernels/elementwise.h"
 #include "tensor/kernels/gather.h"
+#include "tensor/kernels/layer_norm.h"
 #include "tensor/kernels/matmul.h"
 #include "tensor/kernels/norm.h"
 #include "tensor/kernels/random.h"
@@ -23,6 +24,7 @@ const AttentionKernels kCudaAttention = {};
 const ColumnScaleKernels kCudaColumnScale = {};
 const CrossEntropyKernels kCudaCrossEntropy = {};
 const GatherKernels kCudaGather = {};
+const LayerNormKernels kCudaLayerNorm = {};
 const MatMulKernels kCudaMatMul = {};
 const NormKernels kCudaNorm = {};
 const RandomKernels kCudaRandom = {};

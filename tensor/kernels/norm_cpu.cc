@@ -3,13 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <initializer_list>
-#include <type_traits>
 #include <vector>
 
 #include "tensor/dtype.h"
 #include "tensor/kernels/launch.h"
 #include "tensor/kernels/norm_row.h"
+#include "tensor/kernels/norm_rows.h"
 #include "tensor/kernels/parallel.h"
 #include "tensor/kernels/rows.h"
 #include "tensor/view.h"
@@ -198,31 +197,6 @@ void AddWeightGrad(const double* dy, const double* x, double r, int64_t n, doubl
   for (int64_t i = 0; i < n; ++i) dw[i] += dy[i] * (x[i] * r);
 }
 
-// Row i of a view as T: where it lies, or converted into the buffer. A T of bf16 is always where it lies.
-template <typename T>
-const T* Read(const View& v, int64_t i, std::vector<T>& buffer) {
-  if constexpr (std::is_same_v<T, bf16>) {
-    return v.ptr<const bf16>() + i * v.strides[0];
-  } else {
-    return ReadRow(v, i * v.strides[0], v.dims[1], v.strides[1], buffer.data());
-  }
-}
-template <typename T>
-T* ToWrite(const View& v, int64_t i, std::vector<T>& buffer) {
-  return v.dtype == DTypeOf<T>() && v.strides[1] == 1 ? v.ptr<T>() + i * v.strides[0] : buffer.data();
-}
-template <typename T>
-void Finish(const T* row, const std::vector<T>& buffer, const View& v, int64_t i) {
-  if constexpr (!std::is_same_v<T, bf16>) FinishRow(row, buffer.data(), v, i * v.strides[0], v.dims[1], v.strides[1]);
-}
-
-template <typename C>
-std::vector<C> Weight(const View& w) {
-  std::vector<C> out(static_cast<size_t>(w.dims[0]));
-  CopyRow(w, 0, w.dims[0], w.strides[0], out.data());
-  return out;
-}
-
 // The row to normalise: x, or x + residual as it is stored in sum, so that the backward pass sees the same numbers.
 template <typename T>
 const T* Input(const View& x, const View& residual, const View& sum, int64_t i, std::vector<T>& a, std::vector<T>& b) {
@@ -283,12 +257,6 @@ void RmsNormGrad(const View& dy, const View& dsum, const View& x, const View& w,
   std::vector<C> total(static_cast<size_t>(n), C(0));
   for (size_t i = 0; i < partials.size(); ++i) total[i % static_cast<size_t>(n)] += partials[i];
   StoreRow(total.data(), dw, 0, n, dw.strides[0]);
-}
-
-// Whether rows can be taken as bf16 where they lie. Absent views have rank 0.
-bool AllBF16(std::initializer_list<View> views) {
-  return std::all_of(views.begin(), views.end(),
-                     [](const View& v) { return v.rank == 0 || (v.dtype == DType::kBF16 && v.strides[1] == 1); });
 }
 
 void RmsNormEntry(View x, View residual, View w, float eps, View sum, View y, View rstd, LaunchContext) {

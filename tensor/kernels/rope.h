@@ -1,9 +1,10 @@
 // Rotary position embedding: the contract of a backend.
 //
-//   rope_table  cos[t,i] = factor * cos(positions[t] * inv_freq[i]),  sin likewise.     cos, sin [tokens, head_dim/2]
+//   rope_table  cos[t,i] = factor * cos(positions[t] * inv_freq[i]),  sin likewise.     cos, sin [tokens, n/2]
 //   rope        rotates each pair (a, b) of x by the angle of its token:
 //                 y_a = a*cos - b*sin,  y_b = b*cos + a*sin                             x, y [tokens, heads, head_dim]
-//               split-half: pair i is elements i and i + head_dim/2; interleaved: 2i and 2i + 1.
+//               split-half: pair i is elements i and i + n/2; interleaved: 2i and 2i + 1. The elements of a head
+//               from n on, if there are any, stay as they are.
 //               inverse: by the negative angle, which is the gradient.
 //
 // dtypes: x and y agree: f64, f32, bf16 or f16; positions i32. inv_freq, cos and sin agree: f32, or f64 for gradient

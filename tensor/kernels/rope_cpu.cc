@@ -84,7 +84,7 @@ void StoreToken(const C* in, const View& y, int64_t token) {
 
 template <typename C>
 void Rotate(const View& x, const View& cos, const View& sin, bool interleaved, bool inverse, const View& y) {
-  const int64_t heads = x.dims[1], n = x.dims[2], half = n / 2;
+  const int64_t heads = x.dims[1], n = x.dims[2], half = cos.dims[1], rest = n - 2 * half;
   ParallelFor(x.dims[0], TokenGrain(heads * n), [&](int64_t begin, int64_t end) {
     std::vector<C> buffer(static_cast<size_t>((2 * heads + 1) * n));
     C* c = buffer.data();
@@ -95,6 +95,7 @@ void Rotate(const View& x, const View& cos, const View& sin, bool interleaved, b
       LoadToken(x, t, in);
       for (int64_t h = 0; h < heads * n; h += n) {
         interleaved ? RotateInterleaved(in + h, c, s, half, out + h) : RotateSplitHalf(in + h, c, s, half, out + h);
+        std::copy_n(in + h + 2 * half, rest, out + h + 2 * half);
       }
       StoreToken(out, y, t);
     }

@@ -195,6 +195,60 @@ void SwiGluGradBF16(const bf16* dy, const bf16* gate, const bf16* up, bf16* dgat
   SwiGluGradRun(dy, gate, up, dgate, dup, n);
 }
 
+// gelu(x) = x*s,  s = (1 + tanh(u))/2 = 1/(1 + e^-2u),  u = sqrt(2/pi)*(x + 0.044715*x^3);  its slope is
+// s + x*s*(1-s)*2u'. Beyond +-16 s is 0 or 1 to the last bit, so that x is cut off there and x^3 stays finite.
+struct Gelu {
+  V value, slope;
+};
+HWY_INLINE Gelu GeluOf(D d, V x) {
+  const V linear = hn::Set(d, 1.5957691216057308f), cubic = hn::Set(d, 0.07135481627159537f);
+  const V cut = hn::Max(hn::Min(x, hn::Set(d, 16.0f)), hn::Set(d, -16.0f));
+  const V c = hn::IfThenElse(hn::IsNaN(x), x, cut);
+  const V cc = hn::Mul(c, c);
+  const V e = BoundedExp(d, hn::Neg(hn::Mul(c, hn::MulAdd(cubic, cc, linear))));
+  const V s = hn::Div(One(d), hn::Add(One(d), e));
+  const V rest = hn::Mul(e, s);  // 1 - s, without the loss of digits
+  const V slope_u = hn::MulAdd(hn::Mul(hn::Set(d, 3.0f), cubic), cc, linear);
+  const V slope = hn::MulAdd(hn::Mul(c, s), hn::Mul(rest, slope_u), s);
+  return {hn::Mul(hn::Max(x, c), s), slope};
+}
+
+template <typename T>
+HWY_INLINE void GeGluRun(const T* gate, const T* up, T* y, int64_t n) {
+  Map2(gate, up, y, n, [](D d, V g, V u) HWY_ATTR { return hn::Mul(GeluOf(d, g).value, u); });
+}
+void GeGlu(const float* gate, const float* up, float* y, int64_t n) { GeGluRun(gate, up, y, n); }
+void GeGluBF16(const bf16* gate, const bf16* up, bf16* y, int64_t n) { GeGluRun(gate, up, y, n); }
+
+template <typename T>
+HWY_INLINE void GeGluGradRun(const T* dy, const T* gate, const T* up, T* dgate, T* dup, int64_t n) {
+  MapRun<3, 2>({dy, gate, up}, {dgate, dup}, n, [](D d, const V* in, V* out) HWY_ATTR {
+    const Gelu g = GeluOf(d, in[1]);
+    out[0] = hn::Mul(hn::Mul(in[0], in[2]), g.slope);
+    out[1] = hn::Mul(in[0], g.value);
+  });
+}
+void GeGluGrad(const float* dy, const float* gate, const float* up, float* dgate, float* dup, int64_t n) {
+  GeGluGradRun(dy, gate, up, dgate, dup, n);
+}
+void GeGluGradBF16(const bf16* dy, const bf16* gate, const bf16* up, bf16* dgate, bf16* dup, int64_t n) {
+  GeGluGradRun(dy, gate, up, dgate, dup, n);
+}
+
+template <typename T>
+HWY_INLINE void GeluRun(const T* x, T* y, int64_t n) {
+  Map1(x, y, n, [](D d, V v) HWY_ATTR { return GeluOf(d, v).value; });
+}
+void GeluF32(const float* x, float* y, int64_t n) { GeluRun(x, y, n); }
+void GeluBF16(const bf16* x, bf16* y, int64_t n) { GeluRun(x, y, n); }
+
+template <typename T>
+HWY_INLINE void GeluGradRun(const T* dy, const T* x, T* dx, int64_t n) {
+  Map2(dy, x, dx, n, [](D d, V g, V v) HWY_ATTR { return hn::Mul(g, GeluOf(d, v).slope); });
+}
+void GeluGradF32(const float* dy, const float* x, float* dx, int64_t n) { GeluGradRun(dy, x, dx, n); }
+void GeluGradBF16(const bf16* dy, const bf16* x, bf16* dx, int64_t n) { GeluGradRun(dy, x, dx, n); }
+
 // y = factor * e^(x - shift).
 template <typename T>
 HWY_INLINE void ScaledExpRun(const float* x, float shift, float factor, T* y, int64_t n) {
@@ -268,6 +322,14 @@ HWY_EXPORT(SwiGlu);
 HWY_EXPORT(SwiGluBF16);
 HWY_EXPORT(SwiGluGrad);
 HWY_EXPORT(SwiGluGradBF16);
+HWY_EXPORT(GeGlu);
+HWY_EXPORT(GeGluBF16);
+HWY_EXPORT(GeGluGrad);
+HWY_EXPORT(GeGluGradBF16);
+HWY_EXPORT(GeluF32);
+HWY_EXPORT(GeluBF16);
+HWY_EXPORT(GeluGradF32);
+HWY_EXPORT(GeluGradBF16);
 HWY_EXPORT(ScaledExp);
 HWY_EXPORT(ScaledExpBF16);
 HWY_EXPORT(ScaleGrad);
@@ -295,6 +357,22 @@ void VecSwiGluGrad(const float* dy, const float* gate, const float* up, float* d
 }
 void VecSwiGluGrad(const bf16* dy, const bf16* gate, const bf16* up, bf16* dgate, bf16* dup, int64_t n) {
   HWY_DYNAMIC_DISPATCH(SwiGluGradBF16)(dy, gate, up, dgate, dup, n);
+}
+void VecGeGlu(const float* gate, const float* up, float* y, int64_t n) { HWY_DYNAMIC_DISPATCH(GeGlu)(gate, up, y, n); }
+void VecGeGlu(const bf16* gate, const bf16* up, bf16* y, int64_t n) { HWY_DYNAMIC_DISPATCH(GeGluBF16)(gate, up, y, n); }
+void VecGeGluGrad(const float* dy, const float* gate, const float* up, float* dgate, float* dup, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(GeGluGrad)(dy, gate, up, dgate, dup, n);
+}
+void VecGeGluGrad(const bf16* dy, const bf16* gate, const bf16* up, bf16* dgate, bf16* dup, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(GeGluGradBF16)(dy, gate, up, dgate, dup, n);
+}
+void VecGelu(const float* x, float* y, int64_t n) { HWY_DYNAMIC_DISPATCH(GeluF32)(x, y, n); }
+void VecGelu(const bf16* x, bf16* y, int64_t n) { HWY_DYNAMIC_DISPATCH(GeluBF16)(x, y, n); }
+void VecGeluGrad(const float* dy, const float* x, float* dx, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(GeluGradF32)(dy, x, dx, n);
+}
+void VecGeluGrad(const bf16* dy, const bf16* x, bf16* dx, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(GeluGradBF16)(dy, x, dx, n);
 }
 void VecScaledExp(const float* x, float shift, float factor, float* y, int64_t n) {
   HWY_DYNAMIC_DISPATCH(ScaledExp)(x, shift, factor, y, n);

@@ -37,6 +37,18 @@ void VecSwiGlu(const bf16* gate, const bf16* up, bf16* y, int64_t n);
 void VecSwiGluGrad(const float* dy, const float* gate, const float* up, float* dgate, float* dup, int64_t n);
 void VecSwiGluGrad(const bf16* dy, const bf16* gate, const bf16* up, bf16* dgate, bf16* dup, int64_t n);
 
+// y = gelu(gate) * up, and its gradients, in GELU's tanh form. Outputs may be inputs.
+void VecGeGlu(const float* gate, const float* up, float* y, int64_t n);
+void VecGeGlu(const bf16* gate, const bf16* up, bf16* y, int64_t n);
+void VecGeGluGrad(const float* dy, const float* gate, const float* up, float* dgate, float* dup, int64_t n);
+void VecGeGluGrad(const bf16* dy, const bf16* gate, const bf16* up, bf16* dgate, bf16* dup, int64_t n);
+
+// y = gelu(x), and its gradient. Outputs may be inputs.
+void VecGelu(const float* x, float* y, int64_t n);
+void VecGelu(const bf16* x, bf16* y, int64_t n);
+void VecGeluGrad(const float* dy, const float* x, float* dx, int64_t n);
+void VecGeluGrad(const bf16* dy, const bf16* x, bf16* dx, int64_t n);
+
 // dx = dy * g and dot += dy * x. dx may be dy.
 void VecScaleGrad(const float* dy, const float* x, const float* g, float* dx, float* dot, int64_t n);
 void VecScaleGrad(const bf16* dy, const bf16* x, const float* g, bf16* dx, float* dot, int64_t n);

@@ -1,7 +1,9 @@
 #include "tensor/kernels/vec_f64.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numbers>
 
 namespace lorikeet::internal {
 namespace {
@@ -58,6 +60,16 @@ double Binary(BinaryOp op, double a, double b) {
   return a;
 }
 
+// As in vec_f32.cc; x^3 and the exponential stay finite.
+struct Gelu {
+  double value, slope;
+};
+Gelu GeluOf(double x) {
+  const double linear = 2 * std::numbers::sqrt2 * std::numbers::inv_sqrtpi, cubic = linear * 0.044715;
+  const double c = std::clamp(x, -16.0, 16.0), e = std::exp(-c * (linear + cubic * c * c)), s = 1 / (1 + e);
+  return {std::max(c, x) * s, s + c * s * (e * s) * (linear + 3 * cubic * c * c)};
+}
+
 }  // namespace
 
 void VecUnary(UnaryOp op, const double* x, double* y, int64_t n) {
@@ -97,6 +109,27 @@ void VecSwiGluGrad(const double* dy, const double* gate, const double* up, doubl
     dgate[i] = g * u * (s + silu * (1 - s));
     dup[i] = g * silu;
   }
+}
+
+void VecGeGlu(const double* gate, const double* up, double* y, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) y[i] = GeluOf(gate[i]).value * up[i];
+}
+
+void VecGeGluGrad(const double* dy, const double* gate, const double* up, double* dgate, double* dup, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    const Gelu gelu = GeluOf(gate[i]);
+    const double g = dy[i], u = up[i];
+    dgate[i] = g * u * gelu.slope;
+    dup[i] = g * gelu.value;
+  }
+}
+
+void VecGelu(const double* x, double* y, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) y[i] = GeluOf(x[i]).value;
+}
+
+void VecGeluGrad(const double* dy, const double* x, double* dx, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) dx[i] = dy[i] * GeluOf(x[i]).slope;
 }
 
 void VecScaleGrad(const double* dy, const double* x, const double* g, double* dx, double* dot, int64_t n) {

@@ -23,6 +23,10 @@ void VecScaledExp(const double* x, double shift, double factor, double* y, int64
 
 void VecSwiGlu(const double* gate, const double* up, double* y, int64_t n);
 void VecSwiGluGrad(const double* dy, const double* gate, const double* up, double* dgate, double* dup, int64_t n);
+void VecGeGlu(const double* gate, const double* up, double* y, int64_t n);
+void VecGeGluGrad(const double* dy, const double* gate, const double* up, double* dgate, double* dup, int64_t n);
+void VecGelu(const double* x, double* y, int64_t n);
+void VecGeluGrad(const double* dy, const double* x, double* dx, int64_t n);
 void VecScaleGrad(const double* dy, const double* x, const double* g, double* dx, double* dot, int64_t n);
 
 }  // namespace lorikeet::internal

@@ -7,7 +7,8 @@
 //   Tensor dq = RopeGrad(dq_rotated, table);
 //
 // Pair i of a head is elements i and i + head_dim/2 in the split-half layout (Hugging Face's checkpoints), 2i and
-// 2i + 1 in the interleaved one (GPT-J; the rows of GGUF's llama files).
+// 2i + 1 in the interleaved one (GPT-J; the rows of GGUF's llama files). A table for fewer dimensions than a head has
+// rotates the first ones and leaves the rest (GPT-NeoX's and Phi's partial rotation).
 // Errors: wrong shapes, dtypes or devices abort. Threads: any.
 // Sources: Su et al., "RoFormer", 2021; linear scaling: Chen et al., "Extending context window of large language models
 // via positional interpolation", 2023; llama3 scaling: Llama 3.1's rope_scaling, as transformers computes it.
@@ -43,8 +44,8 @@ enum class RopeLayout : uint8_t { kSplitHalf, kInterleaved };
 // even.
 Tensor RopeFrequencies(double theta, int64_t head_dim, const RopeScaling& scaling = {}, DType dtype = DType::kF32);
 
-// Cosines and sines of a batch, [tokens, head_dim/2] each, on the positions' device, in inv_freq's dtype. `factor`
-// multiplies both (a scheme's attention factor). positions: i32 [tokens].
+// Cosines and sines of a batch, [tokens, rotated dimensions / 2] each, on the positions' device, in inv_freq's dtype.
+// `factor` multiplies both (a scheme's attention factor). positions: i32 [tokens].
 struct RopeTable {
   Tensor cos, sin;
 };

@@ -77,6 +77,20 @@ TEST(RopeTest, InPlaceWritesTheSameIntoASliceOfWiderRows) {
   EXPECT_TRUE(IsClose(wide.Slice(1, 4, 5), outside, 0));
 }
 
+TEST(RopeTest, ATableOfFewerDimensionsRotatesTheFirstAndLeavesTheRest) {
+  for (DType dtype : kFloatDTypes) {
+    for (RopeLayout layout : {RopeLayout::kSplitHalf, RopeLayout::kInterleaved}) {
+      const Tensor x = RandomTensor({6, 3, 14}, dtype, 1);
+      const Tensor inv_freq = RopeFrequencies(10000, 8, {}, dtype == DType::kF64 ? DType::kF64 : DType::kF32);
+      const RopeTable table = MakeRopeTable(kPositions, inv_freq);
+      const Tensor first = x.Slice(2, 0, 8), y = Rope(x, table, layout);
+      EXPECT_TRUE(SameBits(y.Slice(2, 0, 8), Rope(first, table, layout)));
+      EXPECT_TRUE(SameBits(y.Slice(2, 8, 14), x.Slice(2, 8, 14)));
+      EXPECT_TRUE(SameBits(RopeGrad(x, table, layout).Slice(2, 8, 14), x.Slice(2, 8, 14)));
+    }
+  }
+}
+
 TEST(RopeTest, TheFactorScalesTheTable) {
   const Tensor inv_freq = RopeFrequencies(10000, 16);
   const RopeTable one = MakeRopeTable(kPositions, inv_freq), half = MakeRopeTable(kPositions, inv_freq, 0.5);
@@ -135,6 +149,7 @@ TEST(RopeTest, NoTokensGiveAnEmptyResult) {
 TEST(RopeDeathTest, ATableOfAnotherBatchAborts) {
   const RopeTable table = MakeRopeTable(kPositions, RopeFrequencies(10000, 16));
   EXPECT_DEATH(Rope(Tensor::Zeros({5, 2, 16}, DType::kF32), table), "Rope: the table is f32\\[6,8\\]");
+  EXPECT_DEATH(Rope(Tensor::Zeros({6, 2, 14}, DType::kF32), table), "Rope: the table is f32\\[6,8\\]");
 }
 
 }  // namespace

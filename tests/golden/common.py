@@ -8,8 +8,13 @@ import torch
 import torch.nn.functional as F
 from safetensors.numpy import save_file
 from transformers.utils import logging
+from transformers.models.gemma2 import modeling_gemma2
+from transformers.models.gemma3 import modeling_gemma3
 from transformers.models.llama import modeling_llama
+from transformers.models.mistral import modeling_mistral
+from transformers.models.phi3 import modeling_phi3
 from transformers.models.qwen2 import modeling_qwen2
+from transformers.models.qwen3 import modeling_qwen3
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 logging.disable_progress_bar()
@@ -30,7 +35,7 @@ def save(path, tensors):
 
 
 def use_true_f64():
-    """transformers computes norms and rotation angles in f32 whatever the model's dtype. These are the same formulas in
+    """transformers computes norms, rotation angles and Gemma 2's softmax in f32 whatever the model's dtype. These are the same formulas in
     the input's dtype, so that a model.double() is f64 throughout (the frequencies stay as f32 rounded them)."""
 
     def rms_norm(self, x):
@@ -41,7 +46,28 @@ def use_true_f64():
         angle = torch.cat((angle, angle), dim=-1)
         return angle.cos() * self.attention_scaling, angle.sin() * self.attention_scaling
 
-    for module, prefix in ((modeling_llama, "Llama"), (modeling_qwen2, "Qwen2")):
+    def gemma_norm(self, x):
+        return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.eps) * (1 + self.weight)
+
+    def gemma3_rotary(self, x, position_ids, layer_type):
+        angle = position_ids[..., None].to(x.dtype) * getattr(self, layer_type + "_inv_freq").to(x.dtype)
+        angle = torch.cat((angle, angle), dim=-1)
+        scaling = getattr(self, layer_type + "_attention_scaling")
+        return angle.cos() * scaling, angle.sin() * scaling
+
+    def gemma2_attention(module, query, key, value, attention_mask, scaling, softcap, **kwargs):
+        groups = module.num_key_value_groups
+        scores = query @ key.repeat_interleave(groups, dim=1).transpose(2, 3) * scaling
+        scores = torch.tanh(scores / softcap) * softcap + attention_mask
+        return (scores.softmax(-1) @ value.repeat_interleave(groups, dim=1)).transpose(1, 2).contiguous(), None
+
+    modeling_gemma2.Gemma2RMSNorm.forward = gemma_norm
+    modeling_gemma2.Gemma2RotaryEmbedding.forward = rotary
+    modeling_gemma2.eager_attention_forward = gemma2_attention
+    modeling_gemma3.Gemma3RMSNorm.forward = gemma_norm
+    modeling_gemma3.Gemma3RotaryEmbedding.forward = gemma3_rotary
+    for module, prefix in ((modeling_llama, "Llama"), (modeling_mistral, "Mistral"), (modeling_phi3, "Phi3"),
+                           (modeling_qwen2, "Qwen2"), (modeling_qwen3, "Qwen3")):
         getattr(module, prefix + "RMSNorm").forward = rms_norm
         getattr(module, prefix + "RotaryEmbedding").forward = rotary
 

@@ -18,6 +18,7 @@ import tempfile
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM
+from transformers.pytorch_utils import Conv1D
 
 import nf4
 from common import HERE, batch, close, golden, run, save, use_true_f64
@@ -46,17 +47,26 @@ ADAPTERS = {
     "pissa": ("llama_untied", False, PLAIN | dict(init_lora_weights="pissa")),
     "olora": ("llama_untied", False, PLAIN | dict(init_lora_weights="olora", use_rslora=True)),
     "gaussian": ("llama_tied", False, PLAIN | dict(init_lora_weights="gaussian", target_modules=["v_proj"])),
+    "gemma3": ("gemma3", False, PLAIN),
+    "gpt2": ("gpt2", False, PLAIN | dict(fan_in_fan_out=True)),
+    "gpt2_dora": ("gpt2", False, PLAIN | dict(fan_in_fan_out=True, use_dora=True, target_modules=["c_attn"])),
+    "gpt2_qlora": ("gpt2", True, PLAIN | dict(fan_in_fan_out=True)),
+    "phi3": ("phi3", False, PLAIN),
+    "qwen3": ("qwen3", False, PLAIN),
 }
 # The same adapter as "pissa" and "olora", converted to an ordinary one by PEFT.
 CONVERTED = ("pissa", "olora")
 
 
 def quantize_base(model):
-    """Every Linear but the head becomes its NF4 (block 64, double quantization over 256) image."""
+    """Every Linear but the head becomes its NF4 (block 64, double quantization over 256) image; a Conv1D as the Linear that it
+    stands for."""
     with torch.no_grad():
         for name, module in model.named_modules():
             if isinstance(module, torch.nn.Linear) and name != "lm_head":
                 module.weight.copy_(torch.from_numpy(nf4.quantize(module.weight.numpy())["dequantized"]))
+            elif isinstance(module, Conv1D):
+                module.weight.copy_(torch.from_numpy(nf4.quantize(module.weight.T.contiguous().numpy())["dequantized"]).T)
     return model
 
 

@@ -9,7 +9,9 @@ import os
 import shutil
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+from transformers import (Gemma2Config, Gemma2ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, GPT2Config, GPT2LMHeadModel,
+                          LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, Phi3Config, Phi3ForCausalLM,
+                          Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM)
 
 from common import HERE, batch, close, golden, run, save, use_true_f64
 
@@ -26,6 +28,23 @@ MODELS = {
                          max_position_embeddings=512, rope_parameters=LLAMA3_ROPE)),
     "qwen2": (Qwen2ForCausalLM, Qwen2Config, dict(tie_word_embeddings=True, rms_norm_eps=1e-6, rope_parameters={
         "rope_type": "default", "rope_theta": 1000000.0})),
+    # A window shorter than the sequences.
+    "mistral": (MistralForCausalLM, MistralConfig, dict(tie_word_embeddings=False, rms_norm_eps=1e-5, sliding_window=4)),
+    "qwen3": (Qwen3ForCausalLM, Qwen3Config, dict(tie_word_embeddings=True, rms_norm_eps=1e-6, head_dim=10, rope_parameters={
+        "rope_type": "default", "rope_theta": 1000000.0})),
+    # pad_token_id None: the padding token's embedding would get no gradient.
+    # Caps low enough to bend, a window shorter than the sequences, scores scaled by another number than head_dim's.
+    "gemma2": (Gemma2ForCausalLM, Gemma2Config,
+               dict(head_dim=12, query_pre_attn_scalar=20, sliding_window=4, attn_logit_softcapping=2.0,
+                    final_logit_softcapping=3.0, pad_token_id=None, attn_implementation="eager")),
+    "gemma3": (Gemma3ForCausalLM, Gemma3TextConfig,
+               dict(head_dim=12, query_pre_attn_scalar=20, sliding_window=4, sliding_window_pattern=2, pad_token_id=None,
+                    rope_parameters={"full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000000.0},
+                                     "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}})),
+    "gpt2": (GPT2LMHeadModel, GPT2Config, dict(n_inner=48)),
+    "phi3": (Phi3ForCausalLM, Phi3Config,
+             dict(tie_word_embeddings=False, sliding_window=4, pad_token_id=None,
+                  rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.75})),
 }
 
 
@@ -35,16 +54,30 @@ def fill(model, seed):
     with torch.no_grad():
         for name, p in model.named_parameters():
             noise = torch.randn(p.shape, generator=generator)
-            p.copy_(1 + 0.2 * noise if "norm" in name else 0.5 * noise if "embed" in name else 0.2 * noise)
+            if isinstance(model, (Gemma2ForCausalLM, Gemma3ForCausalLM)) and "norm" in name:
+                p.copy_(0.2 * noise)  # they multiply by 1 + w
+            elif name.endswith((".ln_1.weight", ".ln_2.weight", ".ln_f.weight")):
+                p.copy_(1 + 0.2 * noise)
+            else:
+                p.copy_(1 + 0.2 * noise if "norm" in name else 0.5 * noise if "embed" in name else 0.2 * noise)
 
 
 def write_old_config(directory):
     """The spelling of config.json before transformers 5 (rope_theta, rope_scaling, torch_dtype), as most published models have it."""
     path = os.path.join(directory, "config.json")
     config = json.load(open(path))
-    rope = config.pop("rope_parameters")
-    config["rope_theta"] = rope.pop("rope_theta")
-    config["rope_scaling"] = None if rope["rope_type"] == "default" else rope
+    rope = config.pop("rope_parameters", None)
+    if config["model_type"] in ("gemma2", "gemma3_text"):
+        config.pop("layer_types")
+    if config["model_type"] == "gemma3_text":
+        config["sliding_window_pattern"] = 2
+        config["rope_local_base_freq"] = rope["sliding_attention"]["rope_theta"]
+        rope = rope["full_attention"]
+    if rope is not None:
+        config["rope_theta"] = rope.pop("rope_theta")
+        if "partial_rotary_factor" in rope:
+            config["partial_rotary_factor"] = rope.pop("partial_rotary_factor")
+        config["rope_scaling"] = None if rope["rope_type"] == "default" else rope
     config["torch_dtype"] = config.pop("dtype")
     json.dump(config, open(path, "w"), indent=2, sort_keys=True)
 

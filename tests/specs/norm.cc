@@ -18,6 +18,12 @@ Variable Reference(const Variable& x, const Variable& w) {
   return Mul(Mul(x, Rsqrt(AddScalar(Mean(Square(x), {-1}), kEps))), w);
 }
 
+// w * (x - mean) / sqrt(variance + eps) + b.
+Variable LayerReference(const Variable& x, const Variable& w, const Variable& b) {
+  const Variable c = Sub(x, Mean(x, {-1}));
+  return Add(Mul(Mul(c, Rsqrt(AddScalar(Mean(Square(c), {-1}), kEps))), w), b);
+}
+
 // AddRmsNorm's two values as one: both of them, or only the second, on the way to the loss.
 Variable Mixed(const std::pair<Variable, Variable>& values, bool both) {
   return both ? Add(Scale(values.first, 0.5), values.second) : values.second;
@@ -54,6 +60,20 @@ std::vector<OpSpec> NormSpecs() {
        .reference = [](In in) { return Reference(in[0], in[1]); },
        .saved = "x w rstd[6]",
        .slack = 12},
+      {.name = "LayerNorm",
+       .inputs = {{"x", {3, 37}, -1, 3}, {"w", {37}}, {"b", {37}}},
+       .op = [](In in) { return LayerNorm(in[0], in[1], in[2], kEps); },
+       .reference = [](In in) { return LayerReference(in[0], in[1], in[2]); },
+       .saved = "x w b mean[3] rstd[3]",
+       .empty = {{{0, 5}, {5}, {5}}, {{2, 0, 5}, {5}, {5}}},
+       .large = {{301, 65}, {65}, {65}},
+       .slack = 16},
+      {.name = "LayerNormOfRank3",
+       .inputs = {{"x", {2, 3, 5}}, {"w", {5}}, {"b", {5}}},
+       .op = [](In in) { return LayerNorm(in[0], in[1], in[2], kEps); },
+       .reference = [](In in) { return LayerReference(in[0], in[1], in[2]); },
+       .saved = "x w b mean[6] rstd[6]",
+       .slack = 16},
       AddRmsNormSpec("AddRmsNorm", true),
       AddRmsNormSpec("AddRmsNormWhoseSumIsNotUsed", false),
   };

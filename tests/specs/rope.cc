@@ -41,6 +41,16 @@ Variable Reference(In in) {
   return Add(Mul(in[0], Doubled(table.cos)), Mul(moved, Doubled(table.sin)));
 }
 
+// [tokens, heads, d] -> [tokens * heads, d].
+Variable Flat(const Variable& x) { return Reshape(x, {x.shape()[0] * x.shape()[1], x.shape()[2]}); }
+
+// [n, to]: x * Columns puts x's n columns at `first`.
+Tensor Columns(int64_t n, int64_t to, int64_t first) {
+  std::vector<double> m(static_cast<size_t>(n * to));
+  for (int64_t i = 0; i < n; ++i) m[static_cast<size_t>(i * to + first + i)] = 1;
+  return tensor::FromDoubles(m, {n, to}, DType::kF64);
+}
+
 std::vector<OpSpec> RopeSpecs() {
   return {{.name = "Rope",
            .inputs = {{"x", {5, 3, 10}}},
@@ -48,7 +58,17 @@ std::vector<OpSpec> RopeSpecs() {
            .reference = Reference,
            .saved = "cos[25] sin[25]",
            .empty = {{{0, 3, 4}}, {{2, 0, 4}}},
-           .large = {{203, 3, 34}}}};
+           .large = {{203, 3, 34}}},
+          // The first 6 of 10 dimensions.
+          {.name = "RopeOfAPart",
+           .inputs = {{"x", {5, 3, 10}}},
+           .op = [](In in) { return Flat(Rope(in[0], Table(in[0].value().Slice(2, 0, 6)))); },
+           .reference =
+               [](In in) {
+                 const Variable turned = Reference({Slice(in[0], 2, 0, 6)}), still = Slice(in[0], 2, 6, 10);
+                 return Add(MatMul(Flat(turned), Columns(6, 10, 0)), MatMul(Flat(still), Columns(4, 10, 6)));
+               },
+           .saved = "cos[15] sin[15]"}};
 }
 
 INSTANTIATE_TEST_SUITE_P(Rope, OpSpecTest, testing::ValuesIn(RopeSpecs()), SpecName);

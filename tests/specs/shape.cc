@@ -1,5 +1,6 @@
 #include "autograd/ops/shape.h"
 
+#include "autograd/ops/elementwise.h"
 #include "autograd/tape.h"
 #include "tensor/ops/testing.h"
 #include "tests/testing/matchers.h"
@@ -27,8 +28,23 @@ std::function<Tensor(Tensors)> Moved(std::function<Shape(const Shape&)> shape,
   };
 }
 
+// Parts 3, 3 and 1 of dimension 1, of which the last is not used.
+Variable FirstMinusHalfOfSecond(const Variable& first, const Variable& second) {
+  return Sub(first, Scale(second, 0.5));
+}
+
 std::vector<OpSpec> ShapeSpecs() {
   return {
+      {.name = "Split",
+       .inputs = {{"x", {3, 7, 5}}},
+       .op =
+           [](In in) {
+             const std::vector<Variable> parts = Split(in[0], 1, {3, 3, 1});
+             return FirstMinusHalfOfSecond(parts[0], parts[1]);
+           },
+       .reference = [](In in) { return FirstMinusHalfOfSecond(Slice(in[0], 1, 0, 3), Slice(in[0], 1, 3, 6)); },
+       .empty = {{{0, 7, 3}}, {{2, 7, 0}}},
+       .large = {{53, 7, 65}}},
       {.name = "Reshape",
        .inputs = {{"x", {3, 4, 5}}},
        .op =

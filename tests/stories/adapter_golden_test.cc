@@ -43,8 +43,7 @@ T OrDie(absl::StatusOr<T> value) {
 absl::StatusOr<std::unique_ptr<LinearMap>> FourBit(absl::string_view name, const MapSlot& slot,
                                                    const TensorSource& source) {
   if (slot.embedding || name == "lm_head") return DenseFactory(DType::kF32, false)(name, slot, source);
-  const Tensor w = OrDie(ReadChecked(source, absl::StrCat(name, ".weight"), {slot.out_features, slot.in_features}));
-  return std::make_unique<Nf4Map>(OrDie(QuantizeNf4(w)));
+  return std::make_unique<Nf4Map>(OrDie(QuantizeNf4(OrDie(ReadWeight(source, name, slot)))));
 }
 
 std::unique_ptr<CausalLm> Load(const std::string& name, bool four_bit) {
@@ -133,7 +132,8 @@ TEST_P(AdapterGoldenTest, LogitsLossAndGradientsArePefts) {
   Tape tape;
   const Variable h = model->Hidden(rows.batch, nullptr);
   ExpectLogits(h.value());
-  const Variable loss = LinearCrossEntropy(h, model->head(), rows.targets, {.scale = 1.0f / rows.answers});
+  const Variable loss = LinearCrossEntropy(h, model->head(), rows.targets,
+                                           {.scale = 1.0f / rows.answers, .softcap = model->config().final_softcap});
   EXPECT_NEAR(loss.value().item(), OrDie(golden->Read("loss")).item(), 1e-5);
   tape.Backward(loss, Tensor::Scalar(1, DType::kF32));
   const std::vector<Parameter*> parameters = TrainableParameters(*model);
@@ -183,18 +183,19 @@ TEST_P(AdapterGoldenTest, ConvertedItIsTheSameOverAnUnchangedBase) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Peft, AdapterGoldenTest,
-                         testing::Values(GoldenCase{"lora", "llama_untied"}, GoldenCase{"rslora", "llama_tied"},
-                                         GoldenCase{"patterns", "llama_untied"}, GoldenCase{"regex", "qwen2"},
-                                         GoldenCase{"dora", "qwen2"}, GoldenCase{"qlora", "llama_untied", true},
-                                         GoldenCase{"qdora", "qwen2", true}, GoldenCase{"layers", "llama_tied"},
-                                         GoldenCase{"bias_all", "qwen2"}, GoldenCase{"bias_lora_only", "qwen2"},
-                                         GoldenCase{"whole", "llama_untied"}, GoldenCase{"whole_tied", "llama_tied"},
-                                         GoldenCase{"embedding", "llama_untied"},
-                                         GoldenCase{"pissa", "llama_untied", false, true},
-                                         GoldenCase{"olora", "llama_untied", false, true},
-                                         GoldenCase{"gaussian", "llama_tied"}),
-                         [](const auto& info) { return std::string(info.param.name); });
+INSTANTIATE_TEST_SUITE_P(
+    Peft, AdapterGoldenTest,
+    testing::Values(GoldenCase{"lora", "llama_untied"}, GoldenCase{"rslora", "llama_tied"},
+                    GoldenCase{"patterns", "llama_untied"}, GoldenCase{"regex", "qwen2"}, GoldenCase{"dora", "qwen2"},
+                    GoldenCase{"qlora", "llama_untied", true}, GoldenCase{"qdora", "qwen2", true},
+                    GoldenCase{"layers", "llama_tied"}, GoldenCase{"bias_all", "qwen2"},
+                    GoldenCase{"bias_lora_only", "qwen2"}, GoldenCase{"whole", "llama_untied"},
+                    GoldenCase{"whole_tied", "llama_tied"}, GoldenCase{"embedding", "llama_untied"},
+                    GoldenCase{"pissa", "llama_untied", false, true}, GoldenCase{"olora", "llama_untied", false, true},
+                    GoldenCase{"gaussian", "llama_tied"}, GoldenCase{"gemma3", "gemma3"}, GoldenCase{"gpt2", "gpt2"},
+                    GoldenCase{"gpt2_dora", "gpt2"}, GoldenCase{"gpt2_qlora", "gpt2", true}, GoldenCase{"phi3", "phi3"},
+                    GoldenCase{"qwen3", "qwen3"}),
+    [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace
 }  // namespace lorikeet

@@ -69,7 +69,10 @@ INSTANTIATE_TEST_SUITE_P(Adapters, MergeStory,
                          testing::Values(Case{"lora", "llama_untied"}, Case{"rslora", "llama_tied"},
                                          Case{"patterns", "llama_untied"}, Case{"regex", "qwen2"},
                                          Case{"dora", "qwen2"}, Case{"qlora", "llama_untied", WeightUse::kQuantized},
-                                         Case{"qdora", "qwen2", WeightUse::kQuantized}));
+                                         Case{"qdora", "qwen2", WeightUse::kQuantized}, Case{"gemma3", "gemma3"},
+                                         Case{"gpt2", "gpt2"}, Case{"gpt2_dora", "gpt2"},
+                                         Case{"gpt2_qlora", "gpt2", WeightUse::kQuantized}, Case{"phi3", "phi3"},
+                                         Case{"qwen3", "qwen3"}));
 
 }  // namespace
 }  // namespace lorikeet

@@ -1,0 +1,80 @@
+#include "nn/models/gemma.h"
+
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "autograd/ops/elementwise.h"
+#include "nn/run_layer.h"
+#include "tensor/ops/rope.h"
+
+namespace lorikeet {
+namespace {
+
+constexpr NormWeight kStored = NormWeight::kScaleMinusOne;
+
+// sqrt(hidden) as a number of the compute dtype.
+double EmbedScale(int64_t hidden, DType dtype) {
+  return Tensor::Scalar(std::sqrt(static_cast<double>(hidden)), dtype).item();
+}
+
+}  // namespace
+
+GemmaLayer::GemmaLayer(const ModelConfig& c, int64_t index)
+    : input_norm_(c.hidden_size, c.rms_norm_eps, kStored),
+      post_attention_norm_(c.hidden_size, c.rms_norm_eps, kStored),
+      pre_feedforward_norm_(c.hidden_size, c.rms_norm_eps, kStored),
+      post_feedforward_norm_(c.hidden_size, c.rms_norm_eps, kStored),
+      attention_(c, index, kStored),
+      mlp_(c.hidden_size, c.intermediate_size, /*bias=*/false, Gate::kGelu) {}
+
+Variable GemmaLayer::operator()(const Variable& h, const Batch& batch, const tensor::RopeTable& rope, KvCache* cache) {
+  const Variable a = attention_(input_norm_(h), batch, rope, cache);
+  const auto [sum, normed] = pre_feedforward_norm_.AddNorm(post_attention_norm_(a), h);
+  return Add(sum, post_feedforward_norm_(mlp_(normed)));
+}
+
+void GemmaLayer::Visit(Visitor& v) {
+  v.Child("input_layernorm", input_norm_);
+  v.Child("self_attn", attention_);
+  v.Child("post_attention_layernorm", post_attention_norm_);
+  v.Child("pre_feedforward_layernorm", pre_feedforward_norm_);
+  v.Child("mlp", mlp_);
+  v.Child("post_feedforward_layernorm", post_feedforward_norm_);
+}
+
+Gemma::Gemma(const ModelConfig& c, DType compute_dtype)
+    : config_(c),
+      compute_dtype_(compute_dtype),
+      embed_scale_(EmbedScale(c.hidden_size, compute_dtype)),
+      inv_freq_(tensor::RopeFrequencies(c.rope_theta, c.head_dim, c.rope_scaling)),
+      local_inv_freq_(c.rope_local_theta > 0 ? tensor::RopeFrequencies(c.rope_local_theta, c.head_dim) : inv_freq_),
+      embed_(c.vocab_size, c.hidden_size),
+      norm_(c.hidden_size, c.rms_norm_eps, kStored) {
+  for (int64_t i = 0; i < c.num_layers; ++i) layers_.push_back(std::make_unique<GemmaLayer>(c, i));
+  if (!c.tie_word_embeddings) head_.emplace(c.hidden_size, c.vocab_size, /*bias=*/false);
+}
+
+Variable Gemma::Hidden(const Batch& batch, KvCache* cache) {
+  const tensor::RopeTable everywhere = tensor::MakeRopeTable(batch.positions, inv_freq_);
+  const tensor::RopeTable local = tensor::MakeRopeTable(batch.positions, local_inv_freq_);
+  Variable h = Scale(embed_(batch.tokens, compute_dtype_), embed_scale_);
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const tensor::RopeTable& rope = config_.WindowOf(static_cast<int64_t>(i)) > 0 ? local : everywhere;
+    h = RunLayer(checkpointing_, h, [&layer = *layers_[i], batch, rope, cache](const Variable& x) {
+      return layer(x, batch, rope, cache);
+    });
+  }
+  if (cache != nullptr) cache->Advance(batch.tokens.size());
+  return norm_(h);
+}
+
+void Gemma::Visit(Visitor& v) {
+  v.Scope("model", [&] {
+    v.Child("embed_tokens", embed_);
+    for (size_t i = 0; i < layers_.size(); ++i) v.Child(absl::StrCat("layers.", i), *layers_[i]);
+    v.Child("norm", norm_);
+  });
+  if (head_) v.Child("lm_head", *head_);
+}
+
+}  // namespace lorikeet
