@@ -108,8 +108,24 @@ def attentions():
     record("attention_window", lambda *t: attention(*t, mask=window), attention_inputs(11, 11, 2, 1, 6))
 
 
+def gpt2s_and_gemmas():
+    gelu = lambda x: F.gelu(x, approximate="tanh")
+    record("gelu", gelu, {"x": torch.cat([randn(61, scale=3), torch.tensor([0.0, -0.0, 100, -100, 20, -20], dtype=torch.float64)])})
+    record("geglu", lambda gate, up: gelu(gate) * up, {"gate": randn(3, 17, scale=2), "up": randn(3, 17)})
+    record("layer_norm", lambda x, w, b: F.layer_norm(x, (x.shape[-1],), w, b, 1e-5), {"x": randn(3, 37), "w": randn(37), "b": randn(37)})
+
+    def capped(q, k, v):
+        """Causal, one key-value head for all, scores s become 2 * tanh(s / 2)."""
+        s = torch.einsum("thd,sd->hts", q, k[:, 0]) / q.shape[-1] ** 0.5
+        s = 2 * torch.tanh(s / 2) + torch.full(s.shape[1:], float("-inf"), dtype=s.dtype).triu(1)
+        return torch.einsum("hts,sd->thd", s.softmax(-1), v[:, 0])
+
+    record("attention_softcap", capped, attention_inputs(11, 11, 3, 1, 6))
+
+
 norms_and_pointwise()
 losses()
 rotations()
 attentions()
+gpt2s_and_gemmas()  # last, so that the others' numbers stay
 save("ops.safetensors", OUT)

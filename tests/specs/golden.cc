@@ -75,7 +75,7 @@ TEST_P(GoldenOpTest, ValueAndGradientsArePyTorchs) {
   }
 }
 
-Op AttentionOp(const std::string& op, bool causal, int64_t window = 0) {
+Op AttentionOp(const std::string& op, bool causal, int64_t window = 0, float softcap = 0) {
   return [=](In in) {
     const auto sequence = [](const Variable& x) {
       return Tensor::From<int32_t>({0, static_cast<int32_t>(x.shape()[0])}, {2});
@@ -86,7 +86,8 @@ Op AttentionOp(const std::string& op, bool causal, int64_t window = 0) {
         .cu_seqlens_k = packed ? Golden(op + ".cu_seqlens") : sequence(in[1]),
         .scale = static_cast<float>(1 / std::sqrt(static_cast<double>(in[0].shape()[2]))),
         .causal = causal,
-        .window = window};
+        .window = window,
+        .softcap = softcap};
     return Attention(in[0], in[1], in[2], args);
   };
 }
@@ -147,6 +148,10 @@ std::vector<GoldenCase> GoldenCases() {
       {"attention_cached", qkv, AttentionOp("attention_cached", true), constant},
       {"attention_packed", qkv, AttentionOp("attention_packed", true), constant},
       {"attention_window", qkv, AttentionOp("attention_window", true, 4), constant},
+      {"attention_softcap", qkv, AttentionOp("attention_softcap", true, 0, 2), constant},
+      {"gelu", {"x"}, [](In in) { return Gelu(in[0]); }},
+      {"geglu", {"gate", "up"}, [](In in) { return GeGlu(in[0], in[1]); }},
+      {"layer_norm", {"x", "w", "b"}, [](In in) { return LayerNorm(in[0], in[1], in[2], 1e-5f); }, constant},
   };
 }
 
