@@ -32,8 +32,8 @@ AdapterMap::Mask AdapterMap::CurrentMask() const {
   return {dropout_, run_->key.Fold(index_)};
 }
 
-Tensor AdapterMap::BasePlusProduct() const {
-  Tensor w = base_->Dense().Cast(a_.value.dtype());
+Tensor AdapterMap::PlusProduct(Tensor w) const {
+  w = w.Cast(a_.value.dtype());
   if (w.use_count() > 1) w = w.Clone();
   tensor::MatMulInto(w, b_.value, false, a_.value, false, scaling_, 1);
   return w;

@@ -41,6 +41,8 @@ class AdapterMap : public LinearMap {
 
   // The weight that replaces base and adapter together, [out, in], in the factors' dtype.
   virtual Tensor Merged() const = 0;
+  // What Merged would be over another base weight w, [out, in] in any dtype.
+  virtual Tensor MergedOver(Tensor w) const = 0;
 
   LinearMap& base() { return *base_; }
   // Afterwards the map may only be destroyed.
@@ -62,8 +64,8 @@ class AdapterMap : public LinearMap {
   };
   Mask CurrentMask() const;
 
-  // W + s*B*A in the factors' dtype, in memory that nothing else holds.
-  Tensor BasePlusProduct() const;
+  // w + s*B*A in the factors' dtype, in memory that nothing else holds.
+  Tensor PlusProduct(Tensor w) const;
 
   // alpha * a*b in a's dtype.
   static Tensor Product(const Tensor& a, const Tensor& b, float alpha);

@@ -67,5 +67,17 @@ TEST(MergeTest, TheSourceReadsMergedWeightsRoundedOnce) {
   EXPECT_TRUE(SameBytes(*merged.Read("lm_head.weight"), model.head().Dense().Cast(DType::kBF16)));
 }
 
+TEST(MergeTest, OverItsOwnBaseAnotherBaseIsTheSame) {
+  for (const bool dora : {false, true}) {
+    TinyModel model;
+    Adapt(model, dora);
+    AdapterMap& map = dynamic_cast<AdapterMap&>(model.linear(2));
+    EXPECT_TRUE(IsClose(map.MergedOver(map.base().Dense()), Values(map.Merged()), 1e-6)) << dora;
+    const Tensor other = RandomTensor(map.base().Dense().shape(), DType::kF32, 77), before = other.Clone();
+    EXPECT_FALSE(IsClose(map.MergedOver(other), Values(map.Merged()), 1e-2)) << dora;
+    EXPECT_TRUE(SameBytes(other, before));
+  }
+}
+
 }  // namespace
 }  // namespace lorikeet
