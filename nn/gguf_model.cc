@@ -6,6 +6,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "tensor/io/gguf_metadata.h"
 #include "tensor/io/gguf_rope.h"
 
@@ -20,6 +21,15 @@ constexpr std::pair<absl::string_view, absl::string_view> kInLayer[] = {
     {"attn_v", "self_attn.v_proj"},   {"attn_output", "self_attn.o_proj"},
     {"ffn_gate", "mlp.gate_proj"},    {"ffn_up", "mlp.up_proj"},
     {"ffn_down", "mlp.down_proj"}};
+
+template <size_t N>
+absl::string_view TranslateBack(const std::pair<absl::string_view, absl::string_view> (&table)[N],
+                                absl::string_view name) {
+  for (const auto& [gguf, hugging_face] : table) {
+    if (name == hugging_face) return gguf;
+  }
+  return "";
+}
 
 template <size_t N>
 absl::string_view Translate(const std::pair<absl::string_view, absl::string_view> (&table)[N], absl::string_view name) {
@@ -38,6 +48,9 @@ class Keys {
   int64_t Int(absl::string_view key, int64_t otherwise) { return Has(key) ? Int(key) : otherwise; }
   double Float(absl::string_view key) { return Take(file_.metadata().Float(Full(key)), 0.0); }
   double Float(absl::string_view key, double otherwise) { return Has(key) ? Float(key) : otherwise; }
+  std::string String(absl::string_view key, const char* otherwise) {
+    return Has(key) ? Take(file_.metadata().String(Full(key)), std::string()) : otherwise;
+  }
   bool Has(absl::string_view key) const { return file_.metadata().Has(Full(key)); }
   const absl::Status& status() const { return status_; }
 
@@ -66,6 +79,18 @@ std::string HuggingFaceName(absl::string_view name) {
   if (parts.size() != 3 || parts[0] != "blk") return std::string(name);
   const absl::string_view part = Translate(kInLayer, parts[2]);
   return part.empty() ? std::string(name) : absl::StrCat("model.layers.", parts[1], ".", part, suffix);
+}
+
+std::string GgufName(absl::string_view name) {
+  const size_t dot = name.rfind('.');
+  if (dot == absl::string_view::npos) return "";
+  const absl::string_view suffix = name.substr(dot);
+  absl::string_view stem = name.substr(0, dot);
+  if (const absl::string_view top = TranslateBack(kTopLevel, stem); !top.empty()) return absl::StrCat(top, suffix);
+  if (!absl::ConsumePrefix(&stem, "model.layers.")) return "";
+  const std::pair<absl::string_view, absl::string_view> layer = absl::StrSplit(stem, absl::MaxSplits('.', 1));
+  const absl::string_view part = TranslateBack(kInLayer, layer.second);
+  return part.empty() ? "" : absl::StrCat("blk.", layer.first, ".", part, suffix);
 }
 
 absl::StatusOr<ModelConfig> ModelConfigFromGguf(const GgufFile& file) {
@@ -97,11 +122,17 @@ absl::StatusOr<ModelConfig> ModelConfigFromGguf(const GgufFile& file) {
   c.qkv_bias = file.Find("blk.0.attn_q.bias") != nullptr;
   c.o_bias = file.Find("blk.0.attn_output.bias") != nullptr;
   c.mlp_bias = file.Find("blk.0.ffn_up.bias") != nullptr;
+  const std::string scaling = keys.String("rope.scaling.type", "none");
+  if (scaling == "linear") {
+    c.rope_scaling.kind = RopeScaling::Kind::kLinear;
+    c.rope_scaling.factor = keys.Float("rope.scaling.factor");
+  }
   if (!keys.status().ok()) return keys.status();
-  if (file.Find("rope_freqs.weight") != nullptr || keys.Has("rope.scaling.type")) {
+  if (file.Find("rope_freqs.weight") != nullptr || (scaling != "none" && scaling != "linear")) {
     return absl::InvalidArgumentError(absl::StrCat(file.where(),
-                                                   ": GGUF rotary scaling (rope_freqs.weight or rope.scaling.type) is "
-                                                   "not supported; use the Hugging Face directory of this model"));
+                                                   ": rotary scaling by rope_freqs.weight, or by a rope.scaling.type "
+                                                   "other than linear, is not supported; use the Hugging Face "
+                                                   "directory of this model"));
   }
   for (const auto& [key, ids] : {std::make_pair("tokenizer.ggml.bos_token_id", &c.bos_token_ids),
                                  std::make_pair("tokenizer.ggml.eos_token_id", &c.eos_token_ids)}) {

@@ -5,8 +5,9 @@
 //   GgufModelSource source(**file, *config);
 //   source.Read("model.layers.0.self_attn.q_proj.weight");       // blk.0.attn_q.weight, its rows in their first order
 //
-// Architectures llama and qwen2. A file without output.weight ties the head to the embedding. Errors: InvalidArgument
-// with the key that is missing or wrong.
+// Architectures llama and qwen2. A file without output.weight ties the head to the embedding. Rotary scaling: none or
+// linear; the factors of rope_freqs.weight (Llama 3.1) do not say what they were made from, so a file with them is
+// refused. Errors: InvalidArgument with the key that is missing or wrong. The way back is nn/gguf_export.h.
 #ifndef LORIKEET_NN_GGUF_MODEL_H_
 #define LORIKEET_NN_GGUF_MODEL_H_
 
@@ -44,6 +45,8 @@ class GgufModelSource : public TensorSource {
 
 // "blk.3.attn_q.weight" -> "model.layers.3.self_attn.q_proj.weight"; names that are not known stay as they are.
 std::string HuggingFaceName(absl::string_view gguf_name);
+// The inverse; empty for a name that GGUF has no word for.
+std::string GgufName(absl::string_view hugging_face_name);
 
 }  // namespace lorikeet
 

@@ -35,8 +35,16 @@ AdapterMap::Mask AdapterMap::CurrentMask() const {
   return {dropout_, run_->key.Fold(index_)};
 }
 
-Tensor AdapterMap::BasePlusProduct() const {
-  Tensor w = base_->Dense().Cast(a_.value.dtype());
+Tensor AdapterMap::LessTaken(Tensor w) const {
+  if (!taken_a_.defined()) return w;
+  w = w.Cast(taken_a_.dtype());
+  if (w.use_count() > 1) w = w.Clone();
+  tensor::MatMulInto(w, taken_b_, false, taken_a_, false, -scaling_, 1);
+  return w;
+}
+
+Tensor AdapterMap::PlusProduct(Tensor w) const {
+  w = w.Cast(a_.value.dtype());
   if (w.use_count() > 1) w = w.Clone();
   tensor::MatMulInto(w, b_.value, false, a_.value, false, scaling_, 1);
   return w;

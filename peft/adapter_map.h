@@ -44,6 +44,8 @@ class AdapterMap : public LinearMap {
 
   // The weight that replaces base and adapter together, [out, in], in the factors' dtype.
   virtual Tensor Merged() const = 0;
+  // What Merged would be over another weight w of the base, [out, in] in any dtype, from which nothing was taken.
+  virtual Tensor MergedOver(Tensor w) const = 0;
 
   LinearMap& base() { return *base_; }
   const LinearMap& base() const { return *base_; }
@@ -69,8 +71,10 @@ class AdapterMap : public LinearMap {
   };
   Mask CurrentMask() const;
 
-  // W + s*B*A in the factors' dtype, in memory that nothing else holds.
-  Tensor BasePlusProduct() const;
+  // w less what was taken out of the base.
+  Tensor LessTaken(Tensor w) const;
+  // w + s*B*A in the factors' dtype, in memory that nothing else holds.
+  Tensor PlusProduct(Tensor w) const;
 
   // alpha * a*b in a's dtype.
   static Tensor Product(const Tensor& a, const Tensor& b, float alpha);

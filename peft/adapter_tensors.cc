@@ -14,7 +14,6 @@
 #include "nn/dense_map.h"
 #include "nn/linear_map.h"
 #include "nn/nearest_names.h"
-#include "peft/adapter_map.h"
 #include "peft/disk_names.h"
 #include "peft/dora_map.h"
 #include "peft/inject.h"
@@ -36,14 +35,6 @@ Tensor Below(const Tensor& a, const Tensor& b) {
   tensor::CopyInto(a, top);
   tensor::CopyInto(b, bottom);
   return both;
-}
-
-// What an adapter is on disk: the factors, but over the weight that the base had before anything was taken out of it:
-// W - s*B0*A0 + s*B*A = W + s*[B, -B0]*[A; A0].
-std::pair<Tensor, Tensor> FactorsOnDisk(const AdapterMap& m) {
-  if (!m.taken_a().defined()) return {m.a(), m.b()};
-  const Tensor bt = Below(m.b().Transpose(0, 1), tensor::Neg(m.taken_b()).Transpose(0, 1));
-  return {Below(m.a(), m.taken_a()), bt.Transpose(0, 1).Contiguous()};
 }
 
 class CollectTensors : public Visitor {
@@ -241,6 +232,14 @@ void AttachLoaded(const AdapterSite& site, const AdapterConfig& config, const Lo
 }
 
 }  // namespace
+
+// What an adapter is on disk: the factors, but over the weight that the base had before anything was taken out of it:
+// W - s*B0*A0 + s*B*A = W + s*[B, -B0]*[A; A0].
+std::pair<Tensor, Tensor> FactorsOnDisk(const AdapterMap& m) {
+  if (!m.taken_a().defined()) return {m.a(), m.b()};
+  const Tensor bt = Below(m.b().Transpose(0, 1), tensor::Neg(m.taken_b()).Transpose(0, 1));
+  return {Below(m.a(), m.taken_a()), bt.Transpose(0, 1).Contiguous()};
+}
 
 absl::StatusOr<std::vector<NamedTensor>> AdapterTensors(Module& model) {
   CollectTensors collect;

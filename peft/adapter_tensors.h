@@ -23,6 +23,7 @@
 #include "absl/status/statusor.h"
 #include "nn/module.h"
 #include "peft/adapter_config.h"
+#include "peft/adapter_map.h"
 #include "peft/adapter_run.h"
 #include "tensor/io/tensor_source.h"
 #include "tensor/tensor.h"
@@ -36,6 +37,9 @@ using NamedTensor = std::pair<std::string, Tensor>;
 // An adapter that took a part of the base's weight (PiSSA, OLoRA) is handed out as the ordinary one of twice the rank
 // that it amounts to over the weight as it was: A' = [A; A0], B' = [B, -B0]. ConfigOnDisk then goes with it.
 absl::StatusOr<std::vector<NamedTensor>> AdapterTensors(Module& model);
+
+// One map's factors as AdapterTensors hands them out, {A, B}; of an embedding too, as the map has them.
+std::pair<Tensor, Tensor> FactorsOnDisk(const AdapterMap& map);
 
 // The configuration of what AdapterTensors hands out of a model with config's adapter.
 AdapterConfig ConfigOnDisk(const AdapterConfig& config);

@@ -60,8 +60,7 @@ Tensor DoraMap::CurrentNorm(DType compute) const {
   return kept_norm_;
 }
 
-DoraMap::Scale DoraMap::CurrentScale(DType compute) const {
-  const Tensor norm = CurrentNorm(compute);
+DoraMap::Scale DoraMap::ScaleOf(const Tensor& norm) const {
   const Tensor zero = tensor::Equal(norm, Tensor::Zeros({}, norm.dtype(), norm.device()));  // 1 where n is 0
   // With n and m replaced by 1 there, g = m/n is 1 there.
   const Tensor one = tensor::Mul(zero, tensor::AddScalar(tensor::Neg(magnitude_.value), 1));
@@ -147,8 +146,15 @@ Variable DoraMap::ApplyWithDropout(const Variable& x, const Mask& mask) {
 }
 
 Tensor DoraMap::Merged() const {
-  Tensor w = BasePlusProduct();
+  Tensor w = PlusProduct(base_->Dense());
   tensor::MulInPlace(w, CurrentScale(a_.value.dtype()).gain.Reshape({out_features(), 1}));
+  return w;
+}
+
+Tensor DoraMap::MergedOver(Tensor other) const {
+  Tensor w = PlusProduct(LessTaken(std::move(other)));
+  const Tensor gain = ScaleOf(tensor::Sqrt(tensor::RowDot(w, w))).gain;
+  tensor::MulInPlace(w, gain.Reshape({out_features(), 1}));
   return w;
 }
 

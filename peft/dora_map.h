@@ -42,6 +42,7 @@ class DoraMap : public AdapterMap {
   Variable Apply(const Variable& x) override;
   // diag(m/n) * (W + s*B*A).
   Tensor Merged() const override;
+  Tensor MergedOver(Tensor w) const override;
   void Visit(Visitor& v) override;
 
   const Tensor& magnitude() const { return magnitude_.value; }
@@ -54,7 +55,8 @@ class DoraMap : public AdapterMap {
     Tensor gain;  // g = m / n, 1 where n is zero
   };
   // `compute` is the dtype in which the base is used.
-  Scale CurrentScale(DType compute) const;
+  Scale CurrentScale(DType compute) const { return ScaleOf(CurrentNorm(compute)); }
+  Scale ScaleOf(const Tensor& norm) const;
   Tensor CurrentNorm(DType compute) const;
   Tensor Norm(DType compute) const;
   Tensor FactorThroughBase(DType compute) const;  // (W*A^T)^T, [r, out]

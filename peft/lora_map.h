@@ -31,7 +31,8 @@ class LoraMap : public AdapterMap {
   void Forward(const Tensor& x, Tensor& y, const Epilogue& e) const override;
   void InputGrad(const Tensor& dy, Tensor& dx, const Epilogue& e) const override;
   Variable Apply(const Variable& x) override;
-  Tensor Merged() const override { return BasePlusProduct(); }
+  Tensor Merged() const override { return PlusProduct(base_->Dense()); }
+  Tensor MergedOver(Tensor w) const override { return PlusProduct(LessTaken(std::move(w))); }
   void Visit(Visitor& v) override;
 };
 

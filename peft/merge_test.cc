@@ -67,5 +67,29 @@ TEST(MergeTest, TheSourceReadsMergedWeightsRoundedOnce) {
   EXPECT_TRUE(SameBytes(*merged.Read("lm_head.weight"), model.head().Dense().Cast(DType::kBF16)));
 }
 
+TEST(MergeTest, OverTheWholeWeightWhatAStartTookIsTakenAgain) {
+  TinyModel model;
+  const Tensor whole = model.linear(2).Dense().Clone();
+  AdapterConfig config;
+  config.r = 2, config.init_lora_weights = "pissa";
+  ASSERT_TRUE(Inject(model, config, RngKey{.seed = 1}, nullptr).ok());
+  AdapterMap& map = dynamic_cast<AdapterMap&>(model.linear(2));
+  ASSERT_TRUE(map.taken_a().defined());
+  EXPECT_TRUE(IsClose(map.MergedOver(whole), Values(map.Merged()), 1e-5));
+  EXPECT_TRUE(IsClose(map.Merged(), Values(whole), 1e-5)) << "nothing is trained yet";
+}
+
+TEST(MergeTest, OverItsOwnBaseAnotherBaseIsTheSame) {
+  for (const bool dora : {false, true}) {
+    TinyModel model;
+    Adapt(model, dora);
+    AdapterMap& map = dynamic_cast<AdapterMap&>(model.linear(2));
+    EXPECT_TRUE(IsClose(map.MergedOver(map.base().Dense()), Values(map.Merged()), 1e-6)) << dora;
+    const Tensor other = RandomTensor(map.base().Dense().shape(), DType::kF32, 77), before = other.Clone();
+    EXPECT_FALSE(IsClose(map.MergedOver(other), Values(map.Merged()), 1e-2)) << dora;
+    EXPECT_TRUE(SameBytes(other, before));
+  }
+}
+
 }  // namespace
 }  // namespace lorikeet

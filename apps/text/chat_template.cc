@@ -29,6 +29,8 @@ constexpr char kLlama3[] =
     R"( + message['role'] + '<|end_header_id|>\n\n'+ message['content'] | trim + '<|eot_id|>' %})"
     R"({% if loop.index0 == 0 %}{% set content = bos_token + content %}{% endif %}{{ content }}{% endfor %})";
 constexpr char kLlama3Prompt[] = R"({{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }})";
+constexpr char kLlama3PromptIfAsked[] =
+    R"({% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %})";
 
 // Python's str.strip, which Jinja's trim is.
 bool IsStripped(char32_t c) { return IsUnicodeWhitespace(c) || (c >= 0x1C && c <= 0x1F); }
@@ -83,8 +85,7 @@ absl::StatusOr<ChatTemplate> ChatTemplate::Recognise(absl::string_view jinja) {
                    kLlama3, tail);
   };
   if (text.empty()) return FromName("plain");
-  if (is_llama3(kLlama3Prompt) ||
-      is_llama3(absl::StrCat("{% if add_generation_prompt %}", kLlama3Prompt, "{% endif %}"))) {
+  if (is_llama3(kLlama3Prompt) || is_llama3(kLlama3PromptIfAsked)) {
     return FromName("llama3");
   }
   absl::string_view rest = text;
@@ -168,6 +169,13 @@ std::vector<Segment> ChatTemplate::Render(absl::Span<const Message> messages, bo
   for (const Message& message : messages) AppendMessage(message, &out);
   if (add_generation_prompt) AppendHeader("assistant", &out);
   return out;
+}
+
+std::string ChatTemplate::Jinja() const {
+  if (is_bare()) return "";
+  if (kind_ == Kind::kLlama3) return absl::StrCat(kLlama3, kLlama3PromptIfAsked);
+  if (default_system_.empty()) return absl::StrCat(kChatMlBegin, kChatMlEnd);
+  return absl::StrCat(kChatMlBegin, kChatMlSystemBegin, default_system_, kChatMlSystemEnd, kChatMlEnd);
 }
 
 std::vector<Segment> ChatTemplate::RenderText(absl::string_view text) const {

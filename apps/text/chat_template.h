@@ -55,6 +55,10 @@ class ChatTemplate {
   // Running text without turns: BOS by the tokenizer's policy, the text as the answer, EOS.
   std::vector<Segment> RenderText(absl::string_view text) const;
 
+  // The template as Jinja text, for files whose readers execute it; empty for plain and raw, which have no turns.
+  std::string Jinja() const;
+  bool is_bare() const { return kind_ == Kind::kPlain || kind_ == Kind::kRaw; }
+
   absl::string_view name() const { return name_; }
   absl::string_view end_of_turn() const { return end_of_turn_; }  // the control token after an answer; may be empty
 
@@ -68,7 +72,6 @@ class ChatTemplate {
   void AppendHeader(absl::string_view role, std::vector<Segment>* out) const;
   void AppendBare(const Message& message, const Message* next, std::vector<Segment>* out) const;
   std::vector<Segment> RenderBare(absl::Span<const Message> messages) const;
-  bool is_bare() const { return kind_ == Kind::kPlain || kind_ == Kind::kRaw; }
 
   std::string name_;
   Kind kind_ = Kind::kPlain;

@@ -59,23 +59,26 @@ absl::StatusOr<int32_t> ToId(absl::string_view key, const absl::optional<int64_t
 }
 
 absl::Status ReadIds(const GgufTokenizerMetadata& metadata, BpeSpec* spec) {
-  int32_t eot_id = -1;
+  int32_t eot_id = -1, eom_id = -1;
   struct Entry {
     const char* key;
     absl::optional<int64_t> value;
     int32_t* id;
   };
-  for (const Entry& entry : {Entry{"bos_token_id", metadata.bos_token_id, &spec->bos_id},
-                             Entry{"eos_token_id", metadata.eos_token_id, &spec->eos_id},
-                             Entry{"eot_token_id", metadata.eot_token_id, &eot_id},
-                             Entry{"unknown_token_id", metadata.unknown_token_id, &spec->unk_id},
-                             Entry{"padding_token_id", metadata.padding_token_id, &spec->pad_id}}) {
+  for (const Entry& entry :
+       {Entry{"bos_token_id", metadata.bos_token_id, &spec->bos_id},
+        Entry{"eos_token_id", metadata.eos_token_id, &spec->eos_id},
+        Entry{"eot_token_id", metadata.eot_token_id, &eot_id}, Entry{"eom_token_id", metadata.eom_token_id, &eom_id},
+        Entry{"unknown_token_id", metadata.unknown_token_id, &spec->unk_id},
+        Entry{"padding_token_id", metadata.padding_token_id, &spec->pad_id}}) {
     absl::StatusOr<int32_t> id = ToId(entry.key, entry.value, *spec);
     if (!id.ok()) return id.status();
     *entry.id = *id;
   }
-  if (spec->eos_id >= 0) spec->stop_ids.push_back(spec->eos_id);
-  if (eot_id >= 0 && eot_id != spec->eos_id) spec->stop_ids.push_back(eot_id);
+  for (const int32_t id : {spec->eos_id, eot_id, eom_id}) {
+    const bool known = std::find(spec->stop_ids.begin(), spec->stop_ids.end(), id) != spec->stop_ids.end();
+    if (id >= 0 && !known) spec->stop_ids.push_back(id);
+  }
   const bool is_llama3 = spec->pretokenizer == PretokenizerFamily::kLlama3;
   if (metadata.add_bos_token.value_or(is_llama3) && spec->bos_id >= 0) spec->prefix_ids.push_back(spec->bos_id);
   if (metadata.add_eos_token.value_or(false) && spec->eos_id >= 0) spec->suffix_ids.push_back(spec->eos_id);

@@ -4,7 +4,7 @@
 // Llama 3 takes whole pieces from the vocabulary before any merge and begins a text with BOS unless add_bos_token says
 // otherwise; Qwen normalizes to NFC. Token types (llama.cpp): 1 normal, 3 control (becomes a special added token), 4
 // user defined (an added token), 5 unused (padding of the embedding when at the end), 2 unknown and 6 byte (here as
-// normal).
+// normal). End of text, of a turn and of a message (eos, eot, eom) each end a generation.
 #ifndef LORIKEET_APPS_TEXT_GGUF_SPEC_H_
 #define LORIKEET_APPS_TEXT_GGUF_SPEC_H_
 
@@ -24,7 +24,7 @@ struct GgufTokenizerMetadata {
   std::vector<std::string> tokens;  // tokenizer.ggml.tokens
   std::vector<int32_t> token_type;  // tokenizer.ggml.token_type; empty: all normal
   std::vector<std::string> merges;  // tokenizer.ggml.merges, "a b"
-  absl::optional<int64_t> bos_token_id, eos_token_id, eot_token_id, unknown_token_id, padding_token_id;
+  absl::optional<int64_t> bos_token_id, eos_token_id, eot_token_id, eom_token_id, unknown_token_id, padding_token_id;
   absl::optional<bool> add_bos_token, add_eos_token, add_space_prefix;
   std::string chat_template;  // tokenizer.chat_template
 };

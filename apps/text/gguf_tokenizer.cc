@@ -68,6 +68,7 @@ absl::StatusOr<GgufTokenizerMetadata> ReadGgufTokenizerMetadata(const GgufMetada
   reader.Optional("tokenizer.ggml.bos_token_id", &GgufMetadata::Int, &m.bos_token_id);
   reader.Optional("tokenizer.ggml.eos_token_id", &GgufMetadata::Int, &m.eos_token_id);
   reader.Optional("tokenizer.ggml.eot_token_id", &GgufMetadata::Int, &m.eot_token_id);
+  reader.Optional("tokenizer.ggml.eom_token_id", &GgufMetadata::Int, &m.eom_token_id);
   reader.Optional("tokenizer.ggml.unknown_token_id", &GgufMetadata::Int, &m.unknown_token_id);
   reader.Optional("tokenizer.ggml.padding_token_id", &GgufMetadata::Int, &m.padding_token_id);
   reader.Optional("tokenizer.ggml.add_bos_token", &GgufMetadata::Bool, &m.add_bos_token);

@@ -163,6 +163,14 @@ absl::optional<PretokenizerFamily> FamilyOfGgufName(absl::string_view pre) {
   return absl::nullopt;
 }
 
+absl::string_view GgufNameOfFamily(PretokenizerFamily family) {
+  for (const GgufName& name : kGgufNames) {
+    if (name.family == family) return name.pre;  // the first of a family is its own name
+  }
+  LORIKEET_CHECK(false) << "GgufNameOfFamily: a family without a name";
+  return "";
+}
+
 class Pretokenizer::Expression {
  public:
   explicit Expression(absl::string_view pattern)

@@ -38,6 +38,8 @@ absl::string_view FamilyPattern(PretokenizerFamily family);
 absl::optional<PretokenizerFamily> FamilyOfPattern(absl::string_view pattern);
 // The family that GGUF's tokenizer.ggml.pre names.
 absl::optional<PretokenizerFamily> FamilyOfGgufName(absl::string_view pre);
+// The name to write there.
+absl::string_view GgufNameOfFamily(PretokenizerFamily family);
 
 class Pretokenizer {
  public:

@@ -42,6 +42,9 @@ class AtomicFile {
   absl::Status Append(absl::string_view bytes);
   absl::Status Commit();
 
+  // Where the bytes are until Commit, for whoever wants to read them first.
+  const std::string& temporary() const { return temporary_; }
+
  private:
   AtomicFile(std::string path, std::string temporary, int fd, uint64_t expected_bytes, FileSystem& file_system)
       : path_(std::move(path)),

@@ -1,7 +1,8 @@
-// GGUF's element formats and their decoding: small blocks of integers that share scales.
+// GGUF's element formats: small blocks of integers that share scales. Their decoding, and for some their encoding.
 //
-//   const GgufFormat* q4 = FindGgufFormat(3);                       // Q4_1: 32 weights in 20 bytes
+//   const GgufFormat* q4 = FindGgufFormat("Q4_1");                  // or by id, 3: 32 weights in 20 bytes
 //   DecodeGgufBlocks(*q4, bytes, /*blocks=*/18, out);               // 576 floats
+//   EncodeGgufBlocks(*q4, values, /*blocks=*/18, bytes);            // and back
 //
 // One block; h is an IEEE half, n an unsigned integer of that many bits, all little-endian:
 //
@@ -19,30 +20,45 @@
 // is bit j of `high`. The formats of 256 are described beside their code. Values are computed in f32 in exactly the
 // order above, without fused multiply-add, so they are ggml's to the last bit; bf16 is that rounded to nearest even.
 // Scales may be Inf or NaN; that is for the reader of the values to notice.
+//
+// Encoding (F32, F16, BF16, Q8_0, Q4_0, Q4_1) gives the bytes of ggml's reference, which rounds like this:
+//   Q8_0   d = max|w| / 127                            q = round(w / d), halves away from zero
+//   Q4_0   d = w of the largest |w|, the first / -8    n = min(15, trunc(w / d + 8.5))
+//   Q4_1   m = min w, d = (max w - m) / 15             n = min(15, trunc((w - m) / d + 0.5))
+// where "/ d" is a product with the f32 reciprocal of the f32 d (0 where d is 0), and d is rounded to a half
+// afterwards. Values must be finite and within kMaxGgufHalf where the format keeps a half; the writer checks that.
 // Source: ggml/docs/gguf.md and ggml-quants.c of https://github.com/ggml-org/ggml.
 #ifndef LORIKEET_TENSOR_IO_GGUF_BLOCKS_H_
 #define LORIKEET_TENSOR_IO_GGUF_BLOCKS_H_
 
 #include <cstdint>
 
+#include "absl/strings/string_view.h"
 #include "tensor/dtype.h"
 
 namespace lorikeet {
 
+inline constexpr float kMaxGgufHalf = 65504;
+
 struct GgufFormat {
-  uint32_t id;                                                    // in the file
-  const char* name;                                               // "Q4_1"
-  int64_t block;                                                  // weights in a block; a row holds whole blocks
-  int64_t bytes;                                                  // of a block
-  void (*decode)(const uint8_t* in, int64_t blocks, float* out);  // nullptr: not decoded here
+  uint32_t id;       // in the file
+  const char* name;  // "Q4_1"
+  int64_t block;     // weights in a block; a row holds whole ones
+  int64_t bytes;     // of a block
+  void (*decode)(const uint8_t* in, int64_t blocks, float* out) = nullptr;  // nullptr: not decoded here
+  void (*encode)(const float* in, int64_t blocks, uint8_t* out) = nullptr;  // nullptr: not encoded here
 };
 
 // nullptr: unknown, or removed from the format.
 const GgufFormat* FindGgufFormat(uint32_t id);
+const GgufFormat* FindGgufFormat(absl::string_view name);
 
 // `format` must have a decoder; `in` needs no alignment.
 void DecodeGgufBlocks(const GgufFormat& format, const uint8_t* in, int64_t blocks, float* out);
 void DecodeGgufBlocks(const GgufFormat& format, const uint8_t* in, int64_t blocks, bf16* out);
+
+// `format` must have an encoder; `out` needs no alignment.
+void EncodeGgufBlocks(const GgufFormat& format, const float* in, int64_t blocks, uint8_t* out);
 
 }  // namespace lorikeet
 

@@ -1,4 +1,5 @@
-"""GGUF files written by the gguf package: every block format with its decoded values, and two tiny models.
+"""GGUF files written by the gguf package: every block format with its decoded values, encoded values, rotary factors,
+two tiny models.
 
     python make_gguf.py        (after make_models.py)
 
@@ -10,6 +11,8 @@ import os
 import gguf
 import numpy as np
 from safetensors.numpy import load_file
+from transformers import LlamaConfig
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from common import HERE, save
 
@@ -43,6 +46,47 @@ def make_formats():
         values[kind] = gguf.quants.dequantize(data, qtype).astype(np.float32)
     finish(writer)
     save("gguf/formats.safetensors", values)
+
+
+ENCODED = ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1"]
+
+
+def make_encoded():
+    """Values, and what gguf.quants.quantize makes of them, in a whole file with one value of every type we write."""
+    rng = np.random.default_rng(12)
+    w = (rng.standard_normal((24, 96)) * 10.0 ** rng.integers(-6, 4, (24, 1))).astype(np.float32)
+    w[0, :32] = 0                                     # no scale
+    w[0, 32:64] = 1.5                                 # all equal
+    w[0, 64:] = np.arange(-16, 16)                    # the largest is the negative one
+    w[1, :32] = np.arange(32) - 15.5                  # ties of Q8_0, whose scale is 1 ...
+    w[1, 0] = 127
+    w[1, 32:64] = np.tile([4, -4, 2, -2], 8)          # two of the largest size: the first one counts
+    w[1, 64:] = 1e-7                                  # the scale is a subnormal half
+    w[2, :32] = 1e-36                                 # ... is zero
+    w[2, 32:64] = 65504                               # the largest half
+    w[3] = np.round(w[3] / np.abs(w[3]).max() * 64) / 8  # many ties of the four-bit formats
+    writer = gguf.GGUFWriter(os.path.join(HERE, "gguf", "encoded.gguf"), "test")
+    writer.add_uint32("a.u32", 4000000000)
+    writer.add_float32("a.f32", 1e-5)
+    writer.add_bool("a.bool", True)
+    writer.add_string("a.string", "caf\u00e9\n")
+    writer.add_array("a.i32s", [-1, 0, 7])
+    writer.add_array("a.strings", ["", "b c", "\u0120d"])
+    for kind in ENCODED:
+        qtype = gguf.GGMLQuantizationType[kind]
+        writer.add_tensor(kind, gguf.quants.quantize(w, qtype), raw_dtype=qtype)
+    finish(writer)
+    save("gguf/encoded.safetensors", {"w": w})
+
+
+def make_rope_factors(name):
+    """What llama3 scaling divides each frequency by: transformers' own frequencies without and with it."""
+    directory = os.path.join(HERE, "models", name)
+    config = LlamaConfig.from_pretrained(directory)
+    scaled, _ = ROPE_INIT_FUNCTIONS["llama3"](config, "cpu")
+    plain = float(json.load(open(os.path.join(directory, "config.json")))["rope_theta"]) ** -(
+        np.arange(0, config.head_dim, 2) / config.head_dim)
+    save("gguf/rope_factors.safetensors", {name: (plain / scaled.double().numpy()).astype(np.float32)})
 
 
 def finish(writer):
@@ -87,5 +131,7 @@ def make_model(name, arch):
 
 os.makedirs(os.path.join(HERE, "gguf"), exist_ok=True)
 make_formats()
+make_encoded()
+make_rope_factors("llama3_rope")
 make_model("llama_tied", "llama")
 make_model("qwen2", "qwen2")

@@ -1,0 +1,34 @@
+// A model's configuration and tensors in GGUF's terms, as llama.cpp expects them: the way back of nn/gguf_model.h.
+//
+//   GgufValues values;
+//   AddModelValues(config, &values);                             // llama.block_count, llama.rope.freq_base, ...
+//   Tensor q = ToGgufRows(config, "blk.0.attn_q.weight", w);     // llama's interleaved order of q and k rows
+//   absl::optional<Tensor> factors = RopeFactors(config);        // the tensor rope_freqs.weight, for llama3 scaling
+//
+// Names are GgufName's. A tied head is not written: without output.weight llama.cpp takes the embedding. What a
+// tokenizer adds is apps/text/gguf_export.h's business. Source: convert_hf_to_gguf.py of
+// https://github.com/ggml-org/llama.cpp.
+#ifndef LORIKEET_NN_GGUF_EXPORT_H_
+#define LORIKEET_NN_GGUF_EXPORT_H_
+
+#include "absl/strings/string_view.h"
+#include "absl/types/optional.h"
+#include "nn/model_config.h"
+#include "tensor/io/gguf_writer.h"
+#include "tensor/tensor.h"
+
+namespace lorikeet {
+
+// general.architecture and the values of that architecture.
+void AddModelValues(const ModelConfig& config, GgufValues* values);
+
+// w, a weight or bias, or the B factor of an adapter on that weight: [out] or [out, anything].
+Tensor ToGgufRows(const ModelConfig& config, absl::string_view gguf_name, const Tensor& w);
+
+// f32 [head_dim / 2]: what each frequency is divided by. Nothing unless the scaling is llama3's; a linear one is a
+// value.
+absl::optional<Tensor> RopeFactors(const ModelConfig& config);
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_NN_GGUF_EXPORT_H_

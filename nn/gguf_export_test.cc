@@ -1,0 +1,122 @@
+#include "nn/gguf_export.h"
+
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "gtest/gtest.h"
+#include "nn/gguf_model.h"
+#include "nn/model_config.h"
+#include "tensor/io/file.h"
+#include "tensor/io/gguf.h"
+#include "tensor/io/gguf_blocks.h"
+#include "tensor/io/gguf_writer.h"
+#include "tensor/io/safetensors.h"
+#include "tensor/io/sharded_safetensors.h"
+#include "tensor/io/tensor_source.h"
+#include "tensor/tensor.h"
+
+namespace lorikeet {
+namespace {
+
+const std::string kGolden = "tests/golden/";
+
+ModelConfig Config(const std::string& model) {
+  const std::string path = absl::StrCat(kGolden, "models/", model, "/config.json");
+  const absl::StatusOr<std::string> json = ReadFileToString(path, 1 << 20);
+  EXPECT_TRUE(json.ok()) << json.status();
+  const absl::StatusOr<ModelConfig> config = ParseModelConfig(*json, path);
+  EXPECT_TRUE(config.ok()) << config.status();
+  return *config;
+}
+
+// A GGUF file of a model's values and its tensors in f32.
+std::unique_ptr<GgufFile> Exported(const ModelConfig& config, const TensorSource& model) {
+  GgufValues values;
+  AddModelValues(config, &values);
+  std::vector<GgufSpec> specs;
+  for (const TensorInfo& t : model.tensors()) specs.push_back({GgufName(t.name), FindGgufFormat("F32"), t.shape});
+  const std::string path = testing::TempDir() + "/exported.gguf";
+  auto writer = GgufWriter::Create(path, values, specs);
+  EXPECT_TRUE(writer.ok()) << writer.status();
+  for (const TensorInfo& t : model.tensors()) {
+    const std::string name = GgufName(t.name);
+    EXPECT_TRUE((*writer)->Write(name, ToGgufRows(config, name, *model.Read(t.name))).ok());
+  }
+  EXPECT_TRUE((*writer)->Finish().ok());
+  auto file = GgufFile::Open(path);
+  EXPECT_TRUE(file.ok()) << file.status();
+  return *std::move(file);
+}
+
+bool SameBits(const Tensor& a, const Tensor& b) {
+  return a.shape() == b.shape() && a.dtype() == b.dtype() && a.size() > 0 &&
+         std::memcmp(a.raw(), b.raw(), static_cast<size_t>(a.nbytes())) == 0;
+}
+
+TEST(GgufExportTest, TensorsAndValuesAreThoseOfTheGoldenFiles) {
+  for (const char* name : {"llama_tied", "qwen2"}) {
+    const auto golden = GgufFile::Open(absl::StrCat(kGolden, "gguf/", name, ".gguf"));
+    const auto model = OpenSafetensorsDirectory(absl::StrCat(kGolden, "models/", name));
+    ASSERT_TRUE(golden.ok() && model.ok()) << golden.status() << model.status();
+    const std::unique_ptr<GgufFile> ours = Exported(Config(name), **model);
+    ASSERT_EQ(ours->tensors().size(), (*golden)->tensors().size());
+    for (const TensorInfo& t : (*golden)->tensors())
+      EXPECT_TRUE(SameBits(*ours->Read(t.name), *(*golden)->Read(t.name))) << name << " " << t.name;
+    for (const char* key : {"context_length", "embedding_length", "block_count", "feed_forward_length",
+                            "attention.head_count", "attention.head_count_kv", "vocab_size"}) {
+      const std::string full = absl::StrCat((*golden)->metadata().String("general.architecture").value(), ".", key);
+      EXPECT_EQ(ours->metadata().Int(full).value(), (*golden)->metadata().Int(full).value()) << full;
+    }
+    for (const char* key : {"attention.layer_norm_rms_epsilon", "rope.freq_base"}) {
+      const std::string full = absl::StrCat((*golden)->metadata().String("general.architecture").value(), ".", key);
+      EXPECT_EQ(ours->metadata().Float(full).value(), (*golden)->metadata().Float(full).value()) << full;
+    }
+  }
+}
+
+TEST(GgufExportTest, TheConfigurationIsReadBackAsItWas) {
+  for (const bool linear : {false, true}) {
+    ModelConfig c = Config("qwen2");
+    if (linear) c.rope_scaling = {.kind = RopeScaling::Kind::kLinear, .factor = 4};
+    const auto model = OpenSafetensorsDirectory(kGolden + "models/qwen2");
+    const absl::StatusOr<ModelConfig> read = ModelConfigFromGguf(*Exported(c, **model));
+    ASSERT_TRUE(read.ok()) << read.status();
+    EXPECT_EQ(read->rope_scaling.kind, c.rope_scaling.kind);
+    EXPECT_EQ(read->rope_scaling.factor, c.rope_scaling.factor);
+    c.bos_token_ids.clear(), c.eos_token_ids.clear();  // the tokenizer's to say
+    c.rope_scaling = {};
+    ModelConfig rest = *read;
+    rest.rope_scaling = {};
+    EXPECT_EQ(ModelConfigToJson(rest, "float32"), ModelConfigToJson(c, "float32"));
+  }
+}
+
+TEST(GgufExportTest, NamesThatGgufLacksAreEmpty) {
+  EXPECT_EQ(GgufName("model.layers.12.mlp.down_proj.weight"), "blk.12.ffn_down.weight");
+  EXPECT_EQ(GgufName("lm_head.weight"), "output.weight");
+  for (const char* name :
+       {"", "weight", "model.layers.3.self_attn.rotary_emb.inv_freq", "model.layers.x", "score.weight"})
+    EXPECT_EQ(GgufName(name), "") << name;
+}
+
+TEST(GgufExportTest, Llama3FactorsAreTransformersFrequenciesApart) {
+  const auto golden = SafetensorsFile::Open(kGolden + "gguf/rope_factors.safetensors");
+  ASSERT_TRUE(golden.ok()) << golden.status();
+  const Tensor want = *(*golden)->Read("llama3_rope");
+  const absl::optional<Tensor> got = RopeFactors(Config("llama3_rope"));
+  ASSERT_TRUE(got.has_value() && got->shape() == want.shape());
+  for (int64_t i = 0; i < want.size(); ++i) {
+    const float w = want.data<float>()[i], g = got->data<float>()[i];
+    EXPECT_TRUE(std::abs(g - w) <= 1e-6f * w) << i << ": " << g << " " << w;
+  }
+  EXPECT_FALSE(RopeFactors(Config("llama_tied")).has_value());
+}
+
+}  // namespace
+}  // namespace lorikeet
