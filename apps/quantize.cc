@@ -4,6 +4,8 @@
 //   2  write codes, scales and the dense rest into DIR.partial
 //   3  compare with the original weights, tensor by tensor
 //   4  rename DIR.partial to DIR
+//
+// A model that is in 4 bits already is written again, byte for byte.
 #include <cmath>
 #include <cstdio>
 #include <memory>
@@ -94,33 +96,59 @@ int64_t Bytes(const TensorSource& source) {
   return bytes;
 }
 
-absl::Status CheckNotPacked(const TensorSource& source) {
-  for (const TensorInfo& info : source.tensors()) {
-    if (IsNf4QuantState(info.name))
-      return absl::InvalidArgumentError(
-          absl::StrCat(source.where(), " is in 4 bits already; give --model the original weights"));
-  }
+nlohmann::ordered_json Provenance(const OpenedModel& m) { return {{"program", "quantize"}, {"model", m.path}}; }
+
+absl::Status Commit(OutputDirectory& out, const nlohmann::ordered_json& provenance) {
+  if (absl::Status s = out.Commit(provenance.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+      !s.ok())
+    return s;
+  std::printf("wrote %s\n", absl::GetFlag(FLAGS_output_dir).c_str());
   return absl::OkStatus();
 }
 
-std::string Provenance(const OpenedModel& m, const Nf4Options& quant, double relative_error) {
-  const nlohmann::ordered_json json = {{"program", "quantize"},
-                                       {"model", m.path},
-                                       {"quant_type", quant.kind == Nf4Kind::kFp4 ? "fp4" : "nf4"},
-                                       {"quant_block_size", quant.block},
-                                       {"double_quant", quant.double_quant},
-                                       {"relative_error", relative_error}};
-  return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
-}
-
-void Report(int64_t before, int64_t after, const MeasureError& e) {
-  const double n = static_cast<double>(e.weights);
-  std::printf("wrote %s\n", absl::GetFlag(FLAGS_output_dir).c_str());
+absl::Status Quantize(const OpenOptions& options, OpenedModel& m, OutputDirectory& out) {
+  const TensorSource& original = m.files->weights();
+  SetDecodedDType set_dtype(options.compute_dtype);
+  m.lm->Visit(set_dtype);
+  const StoredSource stored(*m.lm, options.compute_dtype);
+  if (absl::Status s = SaveModel(out.path(), m.files->config(), m.files->tokenizer_files(), stored,
+                                 {.dtype = options.compute_dtype,
+                                  .quantization_config = Nf4QuantizationConfig(options.quant, options.compute_dtype)});
+      !s.ok())
+    return s;
+  MeasureError e(original);
+  m.lm->Visit(e);
+  if (!e.status.ok()) return e.status;
+  nlohmann::ordered_json provenance = Provenance(m);
+  provenance["quant_type"] = options.quant.kind == Nf4Kind::kFp4 ? "fp4" : "nf4";
+  provenance["quant_block_size"] = options.quant.block;
+  provenance["double_quant"] = options.quant.double_quant;
+  provenance["relative_error"] = e.error / e.magnitude;
+  if (absl::Status s = Commit(out, provenance); !s.ok()) return s;
+  const int64_t before = Bytes(original), after = Bytes(stored);
   std::printf("tensors   %lld bytes before, %lld after (%.1f %%)\n", static_cast<long long>(before),
               static_cast<long long>(after), 100.0 * static_cast<double>(after) / static_cast<double>(before));
   std::printf("in 4 bits %lld layers, %lld weights: mean |error| %.3g, %.2f %% of the mean |weight|\n",
-              static_cast<long long>(e.layers), static_cast<long long>(e.weights), e.error / n,
-              100 * e.error / e.magnitude);
+              static_cast<long long>(e.layers), static_cast<long long>(e.weights),
+              e.error / static_cast<double>(e.weights), 100 * e.error / e.magnitude);
+  return absl::OkStatus();
+}
+
+// Through the model and out again: dtypes, shards and config.json are the original's.
+absl::Status WriteAgain(const OpenOptions& options, OpenedModel& m, OutputDirectory& out) {
+  if (!(options.quant == Nf4Options{}))
+    return absl::InvalidArgumentError(
+        absl::StrCat(m.path,
+                     " is in 4 bits already, which --bnb_4bit_quant_type, --bnb_4bit_use_double_quant and "
+                     "--quant_block_size cannot change; give --model the original weights"));
+  const StoredSource stored(*m.lm, m.files->weights());
+  if (absl::Status s = SaveModel(out.path(), m.files->config(), m.files->tokenizer_files(), stored,
+                                 {.config_json = m.files->config_json()});
+      !s.ok())
+    return s;
+  if (absl::Status s = Commit(out, Provenance(m)); !s.ok()) return s;
+  std::printf("%s is in 4 bits already: written again as it is\n", m.path.c_str());
+  return absl::OkStatus();
 }
 
 absl::Status Run() {
@@ -132,36 +160,25 @@ absl::Status Run() {
   if (!out.ok()) return out.status();
   absl::StatusOr<OpenOptions> options = OpenOptionsFromFlags("bf16");
   if (!options.ok()) return options.status();
-  options->use = WeightUse::kQuantized;
-  const absl::StatusOr<OpenedModel> m = OpenModel(absl::GetFlag(FLAGS_model), *options);
+  absl::StatusOr<OpenedModel> m = OpenWithoutWeights(absl::GetFlag(FLAGS_model));
   if (!m.ok()) return m.status();
+  const bool packed = HoldsNf4(m->files->weights());
+  options->use = WeightUse::kQuantized;
+  if (packed) options->compute_dtype = DType::kF32;  // which changes no bit of the dense rest
+  if (absl::Status s = LoadWeights(*options, &*m); !s.ok()) return s;
   PrintWarnings(*m);
-  const TensorSource& original = m->files->weights();
-  if (absl::Status s = CheckNotPacked(original); !s.ok()) return s;
-  SetDecodedDType set_dtype(options->compute_dtype);
-  m->lm->Visit(set_dtype);
-  const StoredSource stored(*m->lm, options->compute_dtype);
-  if (absl::Status s =
-          SaveModel((*out)->path(), m->files->config(), m->files->tokenizer_files(), stored,
-                    {.dtype = options->compute_dtype,
-                     .quantization_config = Nf4QuantizationConfig(options->quant, options->compute_dtype)});
-      !s.ok())
-    return s;
-  MeasureError error(original);
-  m->lm->Visit(error);
-  if (!error.status.ok()) return error.status;
-  if (absl::Status s = (*out)->Commit(Provenance(*m, options->quant, error.error / error.magnitude)); !s.ok()) return s;
-  Report(Bytes(original), Bytes(stored), error);
-  return absl::OkStatus();
+  return packed ? WriteAgain(*options, *m, **out) : Quantize(*options, *m, **out);
 }
 
 }  // namespace
 }  // namespace lorikeet
 
 int main(int argc, char** argv) {
-  lorikeet::StartProgram(argc, argv,
-                         "Writes a model's linear layers in 4 bits, as transformers and bitsandbytes store them.\n"
-                         "  quantize --model=DIR_OR_GGUF --output_dir=DIR\n"
-                         "--compute_dtype is that of the rest, the embedding and the norms (auto: bf16).");
+  lorikeet::StartProgram(
+      argc, argv,
+      "Writes a model's linear layers in 4 bits, as transformers and bitsandbytes store them.\n"
+      "  quantize --model=DIR_OR_GGUF --output_dir=DIR\n"
+      "--compute_dtype is that of the rest, the embedding and the norms (auto: bf16). A model that is in "
+      "4 bits already is written again as it is.");
   return lorikeet::ExitCode(lorikeet::Run());
 }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "optim/adamw8.h"
 #include "tensor/check.h"
 #include "tensor/dtype.h"
 #include "tensor/kernels/copy.h"
@@ -14,7 +15,27 @@
 namespace lorikeet {
 namespace {
 
-int64_t RoundUp(int64_t n) { return (n + kStateBlock - 1) / kStateBlock * kStateBlock; }
+// How a parameter's moments lie in a store of some dtype.
+struct Layout {
+  DType dtype;     // of the moments: the store's, or f32 in a store of bytes
+  int64_t block;   // elements of the parameter to a block of the store
+  int64_t blocks;  // that the parameter needs
+  int64_t unit;    // elements of the store to one of `dtype`
+};
+
+Layout LayoutOf(const Parameter& p, DType store) {
+  const int64_t n = p.value.size();
+  const auto blocks = [n](int64_t block) { return (n + block - 1) / block; };
+  if (store != DType::kU8 || n >= kMin8BitSize) return {store, kStateBlock, blocks(kStateBlock), 1};
+  const int64_t bytes = static_cast<int64_t>(sizeof(float)), block = BlockElements(store) / bytes;
+  return {DType::kF32, block, blocks(block), bytes};
+}
+
+// What is saved of a moment: its numbers, or in 8 bits its blocks.
+Shape SavedShape(const Parameter& p, const Layout& layout) {
+  if (layout.dtype == DType::kU8) return {layout.blocks, BlockElements(DType::kU8)};
+  return p.value.shape();
+}
 
 const AdamWKernels& KernelsFor(Device device) { return device.is_cpu() ? kCpuAdamW : kCudaAdamW; }
 
@@ -24,6 +45,14 @@ View Part(const View& v, int64_t begin, int64_t end) {
   part.data = v.ptr<char>() + begin * static_cast<int64_t>(SizeOf(v.dtype));
   part.dims[0] = end - begin;
   return part;
+}
+
+// The same memory as numbers of another dtype.
+View As(const View& v, DType dtype) {
+  View out = v;
+  out.dtype = dtype;
+  out.dims[0] = v.dims[0] * static_cast<int64_t>(SizeOf(v.dtype)) / static_cast<int64_t>(SizeOf(dtype));
+  return out;
 }
 
 View FlatPart(const Tensor& t, int64_t begin, int64_t end) { return t.Reshape({-1}).Slice(0, begin, end).view(); }
@@ -40,21 +69,23 @@ void CopyFromHost(const Tensor& from, const View& to, Device device) {
 
 }  // namespace
 
-int64_t StateElements(absl::Span<Parameter* const> parameters) {
-  int64_t n = 0;
-  for (const Parameter* p : parameters) n += RoundUp(p->value.size());
-  return n;
+int64_t StateElements(absl::Span<Parameter* const> parameters, DType store) {
+  int64_t blocks = 0;
+  for (const Parameter* p : parameters) blocks += LayoutOf(*p, store).blocks;
+  return blocks * BlockElements(store);
 }
 
 AdamW::AdamW(std::vector<Parameter*> parameters, AdamWOptions options, std::unique_ptr<StateStore> store)
     : parameters_(std::move(parameters)), options_(std::move(options)), store_(std::move(store)) {
   int64_t begin = 0;
+  const DType dtype = store_->dtype() == DType::kU8 ? DType::kF32 : store_->dtype();
+  LORIKEET_CHECK(store_->dtype() != DType::kU8 || store_->device().is_cpu()) << "AdamW: 8-bit moments are for the CPU";
   for (const Parameter* p : parameters_) {
-    LORIKEET_CHECK(p->trainable && p->value.dtype() == store_->dtype() && p->value.device() == store_->device())
+    LORIKEET_CHECK(p->trainable && p->value.dtype() == dtype && p->value.device() == store_->device())
         << "AdamW: parameter " << p->name << " is " << Describe(p->value) << (p->trainable ? "" : ", frozen")
-        << "; expected a trainable " << Name(store_->dtype()) << " on " << ToString(store_->device());
+        << "; expected a trainable " << Name(dtype) << " on " << ToString(store_->device());
     begins_.push_back(begin);
-    begin += RoundUp(p->value.size());
+    begin += LayoutOf(*p, store_->dtype()).blocks * BlockElements(store_->dtype());
     groups_.push_back(options_.group ? options_.group(*p) : AdamWGroup{1, options_.weight_decay});
   }
   begins_.push_back(begin);
@@ -66,10 +97,13 @@ std::vector<AdamW::Slice> AdamW::SlicesOf(int page) const {
   const int64_t last = std::min(first + store_->page_elements(), store_->elements());
   std::vector<Slice> slices;
   const auto after = std::upper_bound(begins_.begin(), begins_.end(), first);
+  const int64_t per_block = BlockElements(store_->dtype());
   for (size_t i = static_cast<size_t>(after - begins_.begin() - 1); i < parameters_.size() && begins_[i] < last; ++i) {
-    const int64_t begin = std::max<int64_t>(0, first - begins_[i]);
-    const int64_t end = std::min(parameters_[i]->value.size(), last - begins_[i]);
-    if (begin < end) slices.push_back({static_cast<int>(i), begin, end, begins_[i] + begin - first});
+    const int64_t block = LayoutOf(*parameters_[i], store_->dtype()).block;
+    const int64_t from = std::max(first, begins_[i]);
+    const int64_t begin = (from - begins_[i]) / per_block * block;
+    const int64_t end = std::min(parameters_[i]->value.size(), (last - begins_[i]) / per_block * block);
+    if (begin < end) slices.push_back({static_cast<int>(i), begin, end, from - first});
   }
   return slices;
 }
@@ -85,21 +119,33 @@ std::vector<int> AdamW::Walk() const {
   return pages;
 }
 
-std::vector<AdamWSegment> AdamW::SegmentsOf(const StatePage& state, int page, double lr) const {
-  std::vector<AdamWSegment> segments;
+AdamW::Segments AdamW::SegmentsOf(const StatePage& state, int page, double lr) const {
+  Segments segments;
   for (const Slice& s : SlicesOf(page)) {
     const Parameter& p = *parameters_[s.parameter];
     if (!p.grad.defined()) continue;
     const AdamWGroup& group = groups_[s.parameter];
-    const int64_t end = s.offset + s.end - s.begin;
-    segments.push_back({.g = FlatPart(p.grad, s.begin, s.end),
-                        .p = FlatPart(p.value, s.begin, s.end),
-                        .m = Part(state.m, s.offset, end),
-                        .v = Part(state.v, s.offset, end),
-                        .lr = lr * group.lr_scale,
-                        .weight_decay = group.weight_decay});
+    const Layout layout = LayoutOf(p, store_->dtype());
+    const bool in_8_bits = layout.dtype == DType::kU8;
+    const int64_t n = s.end - s.begin, blocks = (n + layout.block - 1) / layout.block;
+    const int64_t end = s.offset + (in_8_bits ? blocks * BlockElements(DType::kU8) : n * layout.unit);
+    (in_8_bits ? segments.in_8_bits : segments.full)
+        .push_back({.g = FlatPart(p.grad, s.begin, s.end),
+                    .p = FlatPart(p.value, s.begin, s.end),
+                    .m = As(Part(state.m, s.offset, end), layout.dtype),
+                    .v = As(Part(state.v, s.offset, end), layout.dtype),
+                    .lr = lr * group.lr_scale,
+                    .weight_decay = group.weight_decay});
   }
   return segments;
+}
+
+void AdamW::UpdatePage(const StatePage& state, int page, double lr, const AdamWStep& step) const {
+  const Segments segments = SegmentsOf(state, page, lr);
+  AdamW8Step(segments.in_8_bits, step);
+  const auto kernel = KernelsFor(store_->device()).step;
+  LORIKEET_CHECK(kernel != nullptr) << "AdamW: no kernel for " << ToString(store_->device());
+  kernel(segments.full.data(), static_cast<int64_t>(segments.full.size()), step, LaunchContext{});
 }
 
 absl::Status AdamW::Step(double lr) {
@@ -119,8 +165,6 @@ absl::Status AdamW::Step(double lr) {
                           .eps = options_.eps,
                           .c1 = 1 - std::pow(options_.beta1, t),
                           .c2 = std::sqrt(1 - std::pow(options_.beta2, t))};
-  const auto kernel = KernelsFor(store_->device()).step;
-  LORIKEET_CHECK(kernel != nullptr) << "AdamW: no kernel for " << ToString(store_->device());
   const std::vector<int> walk = Walk();
   for (size_t i = 0; i < walk.size(); ++i) {
     absl::StatusOr<StatePage> state = store_->Acquire(walk[i]);
@@ -132,8 +176,7 @@ absl::Status AdamW::Step(double lr) {
       return damage_;
     }
     if (i + 1 < walk.size()) store_->Prefetch(walk[i + 1]);
-    const std::vector<AdamWSegment> segments = SegmentsOf(*state, walk[i], lr);
-    kernel(segments.data(), static_cast<int64_t>(segments.size()), step, LaunchContext{});
+    UpdatePage(*state, walk[i], lr, step);
     store_->Release(walk[i], /*modified=*/true);
   }
   ++steps_;
@@ -143,7 +186,10 @@ absl::Status AdamW::Step(double lr) {
 std::vector<StateTensor> AdamW::StateTensors() const {
   std::vector<StateTensor> tensors;
   for (const char* moment : {"exp_avg.", "exp_avg_sq."}) {
-    for (const Parameter* p : parameters_) tensors.push_back({absl::StrCat(moment, p->name), p->value.shape()});
+    for (const Parameter* p : parameters_) {
+      const Layout layout = LayoutOf(*p, store_->dtype());
+      tensors.push_back({absl::StrCat(moment, p->name), SavedShape(*p, layout), layout.dtype});
+    }
   }
   return tensors;
 }
@@ -151,13 +197,16 @@ std::vector<StateTensor> AdamW::StateTensors() const {
 absl::Status AdamW::VisitMoment(int tensor, bool modify, absl::FunctionRef<absl::Status(View, int64_t)> f) {
   const int count = static_cast<int>(parameters_.size()), parameter = tensor % count;
   const bool second = tensor >= count;
-  const int64_t first = begins_[parameter], last = first + parameters_[parameter]->value.size();
+  const Layout layout = LayoutOf(*parameters_[parameter], store_->dtype());
+  const int64_t first = begins_[parameter];
+  const int64_t last = first + SavedShape(*parameters_[parameter], layout).size() * layout.unit;
   for (int64_t at = first; at < last;) {
     const int page = static_cast<int>(at / store_->page_elements());
     absl::StatusOr<StatePage> state = store_->Acquire(page);
     if (!state.ok()) return state.status();
     const int64_t begin = at - state->begin, end = std::min(last - state->begin, state->m.dims[0]);
-    const absl::Status done = f(Part(second ? state->v : state->m, begin, end), at - first);
+    const View piece = As(Part(second ? state->v : state->m, begin, end), layout.dtype);
+    const absl::Status done = f(piece, (at - first) / layout.unit);
     store_->Release(page, modify);
     if (!done.ok()) return done;
     at = state->begin + end;
@@ -187,7 +236,8 @@ absl::Status AdamW::LoadState(int64_t steps, ReadState read) {
     const absl::Status done = VisitMoment(static_cast<int>(i), true, [&](View piece, int64_t begin) -> absl::Status {
       absl::StatusOr<Tensor> values = read(tensors[i], begin, begin + piece.dims[0]);
       if (!values.ok()) return values.status();
-      if (values->size() != piece.dims[0] || !IsFloat(values->dtype())) {
+      const bool fits = IsFloat(piece.dtype) ? IsFloat(values->dtype()) : values->dtype() == piece.dtype;
+      if (values->size() != piece.dims[0] || !fits) {
         return absl::InvalidArgumentError(absl::StrCat(tensors[i].name, ": got ", Describe(*values), " for ",
                                                        piece.dims[0], " elements of optimizer state"));
       }

@@ -1,4 +1,4 @@
-// Golden: the tensors of tests/golden/optim.safetensors, by name.
+// Golden: the tensors of tests/golden/optim.safetensors, or of another file, by name.
 //
 //   const Tensor p = Golden().Read("p0.3");
 #ifndef LORIKEET_OPTIM_GOLDEN_FOR_TEST_H_
@@ -16,7 +16,7 @@ namespace lorikeet {
 
 class Golden {
  public:
-  Golden() : file_(SafetensorsFile::Open("tests/golden/optim.safetensors")) {
+  explicit Golden(const std::string& path = "tests/golden/optim.safetensors") : file_(SafetensorsFile::Open(path)) {
     LORIKEET_CHECK(file_.ok()) << file_.status();
   }
   Tensor Read(const std::string& name) const {

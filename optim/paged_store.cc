@@ -44,18 +44,18 @@ PagedStore::Plan PagedStore::PlanWithPages(int64_t elements, DType dtype, int64_
 }
 
 absl::StatusOr<PagedStore::Plan> PagedStore::MakePlan(int64_t elements, DType dtype, const PagedStoreOptions& options) {
-  LORIKEET_CHECK(elements % kStateBlock == 0 && options.page_elements % kStateBlock == 0)
+  const int64_t block = BlockElements(dtype), block_bytes = block * 2 * static_cast<int64_t>(SizeOf(dtype));
+  LORIKEET_CHECK(elements % block == 0 && options.page_elements % block == 0)
       << "PagedStore: " << elements << " elements in pages of " << options.page_elements;
-  const int64_t block_bytes = kStateBlock * 2 * static_cast<int64_t>(SizeOf(dtype));
   int64_t page = options.page_elements;
   if (page == 0) {
     const int64_t bytes = std::min(options.budget_bytes / kSlotsWanted, kMaxPageBytes);
-    page = std::max<int64_t>(1, bytes / block_bytes) * kStateBlock;
+    page = std::max<int64_t>(1, bytes / block_bytes) * block;
   }
   Plan plan = PlanWithPages(elements, dtype, page, options.budget_bytes);
   // The codec's workspace weighs more under a small budget: smaller pages until two are there.
-  while (options.page_elements == 0 && plan.slots < kMinSlots && plan.slots < plan.pages() && page > kStateBlock) {
-    page = std::max(kStateBlock, page / 2 / kStateBlock * kStateBlock);
+  while (options.page_elements == 0 && plan.slots < kMinSlots && plan.slots < plan.pages() && page > block) {
+    page = std::max(block, page / 2 / block * block);
     plan = PlanWithPages(elements, dtype, page, options.budget_bytes);
   }
   if (plan.slots >= std::min(kMinSlots, plan.pages())) return plan;

@@ -9,7 +9,7 @@
 // allocation of at most budget_bytes that is made at once, straight from the system (resident_bytes() tells it,
 // HostMemory() does not). Beside it there are 48 bytes a page of bookkeeping, a 64 kB buffer on the stack of each
 // thread that verifies, and, outside the process, the kernel's cache of the file, which it gives up when memory is
-// short. The file takes the whole state (8 bytes an element in f32) on disk, reserved at once.
+// short. The file takes the whole state (8 bytes an element in f32, 2 in u8) on disk, reserved at once.
 //
 // One thread does all input and output. It reads pages ahead (Prefetch) and writes changed ones back before their place
 // is needed. The page that was used longest ago makes room, so a walk that turns around finds its last pages in memory.

@@ -5,13 +5,18 @@
 #include "tensor/check.h"
 
 namespace lorikeet {
+namespace {
+
+constexpr int64_t kBlocksAPage = 16 * 1024;
+
+}  // namespace
 
 ResidentStore::ResidentStore(int64_t elements, DType dtype, Device device, int64_t page_elements)
     : m_(Tensor::Zeros({elements}, dtype, device)),
       v_(Tensor::Zeros({elements}, dtype, device)),
-      page_elements_(page_elements) {
-  LORIKEET_CHECK(elements % kStateBlock == 0) << "ResidentStore: " << elements << " elements";
-  LORIKEET_CHECK(page_elements > 0 && page_elements % kStateBlock == 0) << "ResidentStore: pages of " << page_elements;
+      page_elements_(page_elements > 0 ? page_elements : kBlocksAPage * BlockElements(dtype)) {
+  LORIKEET_CHECK(elements % BlockElements(dtype) == 0) << "ResidentStore: " << elements << " elements";
+  LORIKEET_CHECK(page_elements_ % BlockElements(dtype) == 0) << "ResidentStore: pages of " << page_elements;
 }
 
 absl::StatusOr<StatePage> ResidentStore::Acquire(int page) {

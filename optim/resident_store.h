@@ -1,8 +1,9 @@
 // ResidentStore: the moments as two tensors on a device. Never fails; a page is a window on them.
 //
 //   auto store = std::make_unique<ResidentStore>(StateElements(parameters));
+//   auto small = std::make_unique<ResidentStore>(StateElements(parameters, DType::kU8), DType::kU8);   // 8 bits
 //
-// Memory: 8 bytes an element in f32, from the device's allocator, for as long as the store lives.
+// Memory: 8 bytes an element in f32, 2 in u8, from the device's allocator, for as long as the store lives.
 #ifndef LORIKEET_OPTIM_RESIDENT_STORE_H_
 #define LORIKEET_OPTIM_RESIDENT_STORE_H_
 
@@ -18,9 +19,8 @@ namespace lorikeet {
 
 class ResidentStore : public StateStore {
  public:
-  // page_elements bounds what saving and loading hold in memory beside the store; updates do not care.
-  explicit ResidentStore(int64_t elements, DType dtype = DType::kF32, Device device = kCpu,
-                         int64_t page_elements = 4 << 20);
+  // page_elements bounds what saving and loading hold in memory beside the store; updates do not care. 0: chosen.
+  explicit ResidentStore(int64_t elements, DType dtype = DType::kF32, Device device = kCpu, int64_t page_elements = 0);
 
   int64_t elements() const override { return m_.size(); }
   int64_t page_elements() const override { return page_elements_; }

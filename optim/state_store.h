@@ -9,8 +9,8 @@
 //   }
 //
 // The moments are two arrays over one flat space of elements (what lies where is the optimizer's business, adamw.h),
-// cut into pages of whole 256-element blocks; the last page may be shorter. They begin as zeros. An optimizer cannot
-// tell stores apart: the same calls give the same bits from every store.
+// cut into pages of whole blocks; the last page may be shorter. They begin as zeros. An optimizer cannot tell stores
+// apart: the same calls give the same bits from every store.
 // Ownership: a page's views are valid from Acquire to Release; they are the caller's alone.
 // Threads: one caller at a time; a store may have threads of its own.
 // Errors: a store that keeps pages elsewhere can fail. Verify() is asked before an update touches anything, and finds
@@ -29,8 +29,13 @@
 
 namespace lorikeet {
 
-// Pages are made of these, so that a block never belongs to two pages (nor, in the optimizers here, to two parameters).
+// Numbers of a moment that are kept together: a block never belongs to two pages (nor, in the optimizers here, to two
+// parameters).
 inline constexpr int64_t kStateBlock = 256;
+
+// Elements of a store that a block takes. u8 elements are the bytes of a block in 8 bits: its codes, then its float32
+// scale (quant/blockwise8.h).
+constexpr int64_t BlockElements(DType dtype) { return dtype == DType::kU8 ? kStateBlock + 4 : kStateBlock; }
 
 struct StatePage {
   int64_t begin = 0;  // of the flat space, in elements
@@ -41,9 +46,9 @@ class StateStore {
  public:
   virtual ~StateStore() = default;
 
-  virtual int64_t elements() const = 0;       // of the flat space: a multiple of kStateBlock
-  virtual int64_t page_elements() const = 0;  // of every page but the last: a multiple of kStateBlock
-  virtual DType dtype() const = 0;            // f32 or f64
+  virtual int64_t elements() const = 0;       // of the flat space: a multiple of BlockElements(dtype())
+  virtual int64_t page_elements() const = 0;  // of every page but the last: a multiple, too
+  virtual DType dtype() const = 0;            // f32, f64 or u8
   virtual Device device() const { return kCpu; }
   int num_pages() const { return static_cast<int>((elements() + page_elements() - 1) / page_elements()); }
 

@@ -28,6 +28,10 @@ constexpr int64_t NumBlocks(int64_t n, int64_t block) { return (n + block - 1) /
 // codes: as many as x. scales: NumBlocks(x.size(), block).
 void EncodeBlocks8(absl::Span<const float> x, int block, Map8 map, absl::Span<uint8_t> codes, absl::Span<float> scales);
 
+// One block at a time, on the calling thread, for loops of one's own. The same bits.
+void EncodeBlock8(const float* x, int64_t n, Map8 map, uint8_t* codes, float* scale);
+void DecodeBlock8(const uint8_t* codes, int64_t n, float scale, const float* map, float* x);
+
 // map: 256 values, those the codes were made with; a file brings its own.
 void DecodeBlocks8(absl::Span<const uint8_t> codes, absl::Span<const float> scales, int block,
                    absl::Span<const float> map, absl::Span<float> x);

@@ -40,6 +40,15 @@ std::string PythonRepr(double x) {
   return std::string(text, end);
 }
 
+// The packed bytes under the type that files have for them.
+Tensor StoredCodes(const Nf4Tensor& q) {
+  if (q.storage == DType::kU8) return q.codes;
+  const int64_t bytes = q.codes.nbytes();
+  const Tensor stored = Tensor::Empty({bytes / static_cast<int64_t>(SizeOf(q.storage)), 1}, q.storage);
+  std::memcpy(stored.raw(), q.codes.raw(), static_cast<size_t>(bytes));
+  return stored;
+}
+
 std::string StateJson(const Nf4Tensor& q) {
   std::string shape;
   for (int64_t d : q.shape) absl::StrAppend(&shape, shape.empty() ? "" : ", ", d);
@@ -191,7 +200,7 @@ class Reader {
     return absl::OkStatus();
   }
 
-  // The packed bytes may be stored under the name of another type.
+  // The inverse of StoredCodes.
   absl::Status ReadCodes() {
     absl::StatusOr<Tensor> t = Fetch("");
     if (!t.ok()) return t.status();
@@ -201,6 +210,7 @@ class Reader {
     if (!storage || t->nbytes() != bytes || t->rank() != 2 || t->dim(1) != 1)
       return Bad("packed weight is ", Describe(*t), ", expected u8[", bytes, ",1] for shape ", ToString(q_.shape));
     q_.codes = *t;
+    q_.storage = t->dtype();
     if (t->dtype() != DType::kU8) {
       q_.codes = Tensor::Empty({bytes, 1}, DType::kU8);
       std::memcpy(q_.codes.raw(), t->raw(), static_cast<size_t>(bytes));
@@ -237,7 +247,7 @@ std::vector<std::pair<std::string, Tensor>> Nf4ToCheckpoint(absl::string_view we
   const Tensor bytes =
       Tensor::From<uint8_t>(absl::MakeConstSpan(reinterpret_cast<const uint8_t*>(state.data()), state.size()),
                             {static_cast<int64_t>(state.size())});
-  std::vector<std::pair<std::string, Tensor>> out = {{std::string(weight), q.codes},
+  std::vector<std::pair<std::string, Tensor>> out = {{std::string(weight), StoredCodes(q)},
                                                      {absl::StrCat(weight, ".absmax"), q.scales},
                                                      {absl::StrCat(weight, ".quant_map"), q.code_map}};
   if (q.double_quantized()) {

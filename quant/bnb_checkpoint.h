@@ -6,8 +6,8 @@
 // A weight W = "P.weight" of n elements in `blocks` blocks is these tensors:
 //
 //   key                                     dtype                     shape                    when
-//   W                                       u8 (reading: any float,   [(n+1)/2, 1]             always
-//                                           the same bytes)
+//   W                                       u8, or the same bytes     [(n+1)/2, 1] of u8       always
+//                                           under a float's name
 //   W.absmax                                u8 if double-quantized,   [blocks]                 always
 //                                           else f32
 //   W.quant_map                             f32                       [16]                     always
@@ -19,7 +19,9 @@
 //    "nested_blocksize": 256, "nested_dtype": "float32", "nested_offset": 0.041234567761421204}
 //
 // Written in one line, in this order, as Python's json prints it; read in any order. Reading takes the maps from the
-// file; writing emits the tensor's own, which are the canonical ones for a weight of QuantizeNf4.
+// file; writing emits the tensor's own, which are the canonical ones for a weight of QuantizeNf4. What bitsandbytes
+// wrote is therefore written again byte for byte.
+//
 // Errors: files are not to be trusted. A key that is missing, unknown or there twice, and a dtype, shape, number or
 // JSON that does not fit is an error that names the tensor.
 // Source: bitsandbytes 0.50 (QuantState), Hugging Face transformers.
@@ -40,7 +42,7 @@
 
 namespace lorikeet {
 
-// The tensors of one weight, in the table's order. They share memory with q.
+// The tensors of one weight, in the table's order. They share memory with q, but for codes that are not stored as u8.
 std::vector<std::pair<std::string, Tensor>> Nf4ToCheckpoint(absl::string_view weight, const Nf4Tensor& q);
 
 // `names`: every name of the file (only those that begin with `weight` matter); `read` gets one tensor by its name.

@@ -37,6 +37,7 @@ struct Nf4Options {
   int block = 64;         // 32, 64, ... 4096
   int scale_block = 256;  // scales that share a scale of their own; a power of two from 32 to 4096
   bool double_quant = true;
+  friend bool operator==(const Nf4Options&, const Nf4Options&) = default;
 };
 
 struct Nf4Tensor {
@@ -45,12 +46,13 @@ struct Nf4Tensor {
   Nf4Kind kind = Nf4Kind::kNf4;
   int block = 64;
   int scale_block = 256;
-  Tensor codes;          // u8 [(n+1)/2, 1]: element 2j in the high half of byte j, 2j+1 in the low half
-  Tensor scales;         // f32 [blocks], or u8 [blocks] when double-quantized
-  Tensor scale_scales;   // f32 [ceil(blocks/scale_block)] when double-quantized, else undefined
-  Tensor code_map;       // f32 [16]
-  Tensor scale_map;      // f32 [256] when double-quantized, else undefined
-  float scale_mean = 0;  // added to a decoded scale
+  Tensor codes;                // u8 [(n+1)/2, 1]: element 2j in the high half of byte j, 2j+1 in the low half
+  Tensor scales;               // f32 [blocks], or u8 [blocks] when double-quantized
+  Tensor scale_scales;         // f32 [ceil(blocks/scale_block)] when double-quantized, else undefined
+  Tensor code_map;             // f32 [16]
+  Tensor scale_map;            // f32 [256] when double-quantized, else undefined
+  float scale_mean = 0;        // added to a decoded scale
+  DType storage = DType::kU8;  // what a file calls the bytes of `codes` (bitsandbytes' quant_storage)
 
   bool double_quantized() const { return scale_map.defined(); }
   int64_t size() const { return shape.size(); }  // weights

@@ -1,5 +1,8 @@
 #include "quant/nf4_map.h"
 
+#include <string>
+#include <utility>
+
 #include "quant/bnb_checkpoint.h"
 #include "quant/nf4_decode.h"
 #include "quant/nf4_matmul.h"
@@ -8,7 +11,7 @@
 
 namespace lorikeet {
 
-Nf4Map::Nf4Map(Nf4Tensor w) : w_(std::move(w)), buffers_(Nf4ToCheckpoint("weight", w_)) {
+Nf4Map::Nf4Map(Nf4Tensor w) : w_(std::move(w)) {
   LORIKEET_CHECK_EQ(w_.shape.rank(), 2) << "Nf4Map: weight of shape " << w_.shape;
 }
 
@@ -33,7 +36,7 @@ Tensor Nf4Map::Rows(const Tensor& ids, DType dtype) const {
 }
 
 void Nf4Map::Visit(Visitor& v) {
-  for (auto& [name, tensor] : buffers_) v.Buffer(name, tensor, name == "weight" ? w_.size() : 0);
+  for (auto& [name, tensor] : Nf4ToCheckpoint("weight", w_)) v.Buffer(name, tensor, name == "weight" ? w_.size() : 0);
 }
 
 }  // namespace lorikeet

@@ -11,9 +11,6 @@
 #define LORIKEET_QUANT_NF4_MAP_H_
 
 #include <cstdint>
-#include <string>
-#include <utility>
-#include <vector>
 
 #include "nn/linear_map.h"
 #include "nn/module.h"
@@ -35,14 +32,13 @@ class Nf4Map : public LinearMap {
   void InputGrad(const Tensor& dy, Tensor& dx, const Epilogue& e) const override;
   Tensor Rows(const Tensor& ids, DType dtype) const override;
   Tensor Dense() const override { return Dequantize(w_, w_.dtype); }
-  // Shows the buffers for reading: replacing one does not change the map.
+  // Shows the tensors of quant/bnb_checkpoint.h for reading: replacing one does not change the map.
   void Visit(Visitor& v) override;
 
   const Nf4Tensor& weight() const { return w_; }
 
  private:
   Nf4Tensor w_;
-  std::vector<std::pair<std::string, Tensor>> buffers_;  // w_'s tensors, by checkpoint name
 };
 
 }  // namespace lorikeet

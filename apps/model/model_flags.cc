@@ -18,19 +18,19 @@ ABSL_FLAG(std::string, device, "auto", "auto or cpu");
 ABSL_FLAG(int, threads, 0, "CPU threads; 0: all that the process may use. Results do not depend on it");
 ABSL_FLAG(bool, load_in_4bit, false,
           "quantize the base on loading, as qlora and qdora did when they trained the adapter");
-ABSL_FLAG(std::string, quant_type, "nf4", "nf4 or fp4");
+ABSL_FLAG(std::string, bnb_4bit_quant_type, "nf4", "nf4 or fp4");
 ABSL_FLAG(int, quant_block_size, 64, "weights that share a scale: 32, 64, ... 4096");
-ABSL_FLAG(bool, double_quant, true, "quantize the scales too");
+ABSL_FLAG(bool, bnb_4bit_use_double_quant, true, "quantize the scales too");
 
 namespace lorikeet {
 
 absl::StatusOr<Nf4Options> QuantOptionsFromFlags() {
-  const std::string type = absl::GetFlag(FLAGS_quant_type);
+  const std::string type = absl::GetFlag(FLAGS_bnb_4bit_quant_type);
   if (type != "nf4" && type != "fp4")
-    return absl::InvalidArgumentError(absl::StrCat("--quant_type=", type, ": expected nf4 or fp4"));
+    return absl::InvalidArgumentError(absl::StrCat("--bnb_4bit_quant_type=", type, ": expected nf4 or fp4"));
   const Nf4Options options = {.kind = type == "fp4" ? Nf4Kind::kFp4 : Nf4Kind::kNf4,
                               .block = absl::GetFlag(FLAGS_quant_block_size),
-                              .double_quant = absl::GetFlag(FLAGS_double_quant)};
+                              .double_quant = absl::GetFlag(FLAGS_bnb_4bit_use_double_quant)};
   if (absl::Status s = Validate(options); !s.ok()) return s;
   return options;
 }

@@ -3,9 +3,9 @@
 //   StartProgram(argc, argv, usage);
 //   absl::StatusOr<AdaptedModel> m = OpenModelFromFlags("auto");
 //
-// --model --adapter --compute_dtype --device --threads, and for a base in 4 bits --load_in_4bit --quant_type
-// --quant_block_size --double_quant. Flags exist in a program only if it links this target. Errors: InvalidArgument
-// names the flag; those of OpenAdaptedModel. Warnings go to stderr.
+// --model --adapter --compute_dtype --device --threads, and for a base in 4 bits --load_in_4bit --bnb_4bit_quant_type
+// --quant_block_size --bnb_4bit_use_double_quant. Flags exist in a program only if it links this target. Errors:
+// InvalidArgument names the flag; those of OpenAdaptedModel. Warnings go to stderr.
 #ifndef LORIKEET_APPS_MODEL_MODEL_FLAGS_H_
 #define LORIKEET_APPS_MODEL_MODEL_FLAGS_H_
 

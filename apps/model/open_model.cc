@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -48,6 +49,7 @@ class DirectoryFiles : public ModelFiles {
     absl::StatusOr<ModelConfig> config = ParseModelConfig(*json, config_path);
     if (!config.ok()) return config.status();
     files->config_ = *std::move(config);
+    files->config_json_ = *std::move(json);
     absl::StatusOr<std::unique_ptr<TensorSource>> weights = OpenWeights(path);
     if (!weights.ok()) return weights.status();
     files->weights_ = UnderModelNames(*std::move(weights), files->config_);
@@ -61,12 +63,14 @@ class DirectoryFiles : public ModelFiles {
   }
 
   const ModelConfig& config() const override { return config_; }
+  const std::string& config_json() const override { return config_json_; }
   const TensorSource& weights() const override { return *weights_; }
   const text::BpeSpec& tokenizer_spec() const override { return spec_; }
   const text::TokenizerFiles& tokenizer_files() const override { return texts_; }
 
  private:
   ModelConfig config_;
+  std::string config_json_;
   std::unique_ptr<TensorSource> weights_;
   text::TokenizerFiles texts_;
   text::BpeSpec spec_;
@@ -92,6 +96,7 @@ class GgufFiles : public ModelFiles {
   }
 
   const ModelConfig& config() const override { return config_; }
+  const std::string& config_json() const override { return config_json_; }
   const TensorSource& weights() const override { return *weights_; }
   const text::BpeSpec& tokenizer_spec() const override { return spec_; }
   const text::TokenizerFiles& tokenizer_files() const override { return texts_; }
@@ -99,6 +104,7 @@ class GgufFiles : public ModelFiles {
  private:
   std::unique_ptr<GgufFile> file_;
   ModelConfig config_;
+  std::string config_json_;  // there is none
   std::unique_ptr<GgufModelSource> weights_;
   text::TokenizerFiles texts_;
   text::BpeSpec spec_;
@@ -141,7 +147,9 @@ MapFactory FactoryFor(const OpenOptions& options) {
       }
       return packed;
     }
-    const bool quantize = options.use == WeightUse::kQuantized && !slot.embedding && name != "lm_head";
+    // What a 4-bit checkpoint leaves dense was left so on purpose.
+    const bool quantize =
+        options.use == WeightUse::kQuantized && !slot.embedding && name != "lm_head" && !HoldsNf4(source);
     if (!quantize) return dense(name, slot, source);
     absl::StatusOr<Tensor> w = ReadWeight(source, name, slot);
     if (!w.ok()) return w.status();
@@ -170,6 +178,11 @@ absl::StatusOr<std::unique_ptr<ModelFiles>> OpenModelFiles(const std::string& pa
         absl::StrCat(path, ": the tokenizer has ", tokens, " tokens, but the model's embedding only ", rows, " rows"));
   }
   return files;
+}
+
+bool HoldsNf4(const TensorSource& source) {
+  const std::vector<TensorInfo>& tensors = source.tensors();
+  return std::any_of(tensors.begin(), tensors.end(), [](const TensorInfo& t) { return IsNf4QuantState(t.name); });
 }
 
 absl::StatusOr<OpenedModel> OpenModel(const std::string& path, const OpenOptions& options) {

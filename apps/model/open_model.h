@@ -28,7 +28,8 @@ namespace lorikeet {
 
 enum class WeightUse : uint8_t {
   kFrozen,     // in the compute dtype
-  kQuantized,  // linear layers but the head in 4 bits, the rest in the compute dtype
+  kQuantized,  // linear layers but the head in 4 bits, the rest in the compute dtype; a source with 4-bit weights is
+               // not quantized further
   kTrainable,  // in f32
 };
 
@@ -43,12 +44,16 @@ class ModelFiles {
  public:
   virtual ~ModelFiles() = default;
   virtual const ModelConfig& config() const = 0;
+  virtual const std::string& config_json() const = 0;  // the text of config.json; empty for GGUF
   virtual const TensorSource& weights() const = 0;
   // The tokenizer, and its files' texts: those of the directory, or made from GGUF's values.
   virtual const text::BpeSpec& tokenizer_spec() const = 0;
   virtual const text::TokenizerFiles& tokenizer_files() const = 0;
 };
 absl::StatusOr<std::unique_ptr<ModelFiles>> OpenModelFiles(const std::string& path);
+
+// Whether some weight is stored in 4 bits, as bitsandbytes does.
+bool HoldsNf4(const TensorSource& source);
 
 struct OpenedModel {
   std::string path;  // "" became the small model's

@@ -1,5 +1,6 @@
 #include "apps/model/save_model.h"
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <utility>
@@ -36,15 +37,22 @@ struct Shard {
   int64_t bytes = 0;
 };
 
-// The source's order, cut where the next tensor would not fit.
+// The source's shards; or its order, cut where the next tensor would not fit.
 absl::StatusOr<std::vector<Shard>> PlanShards(const TensorSource& weights, int64_t max_bytes) {
+  std::vector<TensorInfo> tensors = weights.tensors();
+  const auto by_shard = [](const TensorInfo& a, const TensorInfo& b) { return a.shard < b.shard; };
+  std::stable_sort(tensors.begin(), tensors.end(), by_shard);
+  const bool sharded = !tensors.empty() && tensors.front().shard < tensors.back().shard;
   std::vector<Shard> shards(1);
-  for (const TensorInfo& info : weights.tensors()) {
+  int shard = tensors.empty() ? 0 : tensors.front().shard;
+  for (const TensorInfo& info : tensors) {
     DType dtype;
     if (!SafetensorsDType(info.stored_type, &dtype))
       return absl::InvalidArgumentError(
           absl::StrCat(weights.where(), ": ", info.name, " has type ", info.stored_type, ", which cannot be written"));
-    if (shards.back().bytes > 0 && shards.back().bytes + info.bytes > max_bytes) shards.emplace_back();
+    const bool full = shards.back().bytes > 0 && shards.back().bytes + info.bytes > max_bytes;
+    if (sharded ? info.shard != shard : full) shards.emplace_back();
+    shard = info.shard;
     shards.back().specs.push_back({info.name, dtype, info.shape});
     shards.back().bytes += info.bytes;
   }
@@ -96,6 +104,7 @@ std::string GenerationConfig(const ModelConfig& config) {
 }
 
 std::string ConfigText(const ModelConfig& config, const SaveModelOptions& options) {
+  if (!options.config_json.empty()) return options.config_json;
   std::string text = ModelConfigToJson(config, TorchName(options.dtype));
   if (options.quantization_config.empty()) return text;
   Json j = Json::parse(text);

@@ -3,10 +3,10 @@
 //   MergedSource merged(*model.lm, DType::kBF16);
 //   absl::Status status = SaveModel("out", model.files->config(), model.files->tokenizer_files(), merged, {});
 //
-//   config.json                          sizes, and quantization_config if one is given
+//   config.json                          sizes, and quantization_config if one is given; or the text given
 //   generation_config.json               the model's own, or what begins and ends a text
-//   model.safetensors                    or, above max_shard_bytes, model-00001-of-0000N.safetensors and
-//   model.safetensors.index.json
+//   model.safetensors                    or model-00001-of-0000N.safetensors and model.safetensors.index.json:
+//                                        the source's own shards, or, if it has none, above max_shard_bytes
 //   tokenizer.json tokenizer_config.json special_tokens_map.json chat_template.jinja      those that there are
 //
 // Tensors are read and written one at a time. A tied head is not written twice: the source does not have it. The
@@ -30,6 +30,7 @@ namespace lorikeet {
 struct SaveModelOptions {
   DType dtype = DType::kBF16;            // what config.json says of the tensors that are not packed
   std::string quantization_config = {};  // a JSON object; empty: none
+  std::string config_json = {};          // config.json's text; empty: made from the above
   int64_t max_shard_bytes = 5'000'000'000;
 };
 

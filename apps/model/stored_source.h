@@ -2,10 +2,11 @@
 //
 //   StoredSource source(*model, DType::kBF16);          // model.layers.0.mlp.up_proj.weight.absmax, ...
 //   absl::Status status = SaveModel(dir, config, tokenizer_files, source, {.quantization_config = ...});
+//   StoredSource again(*model, model_files.weights());  // as those files have it, byte for byte
 //
-// Parameters are rounded to `dtype` as they are read; what is packed, codes and scales, is handed out as it is. What an
-// adapter would become in a dense weight is peft/merge.h's business. The model must outlive the source, and its
-// structure must not change.
+// Parameters are rounded as they are read, to `dtype` or to what the original file has; what is packed, codes and
+// scales, is handed out as it is. What an adapter would become in a dense weight is peft/merge.h's business. The model
+// must outlive the source, and its structure must not change.
 #ifndef LORIKEET_APPS_MODEL_STORED_SOURCE_H_
 #define LORIKEET_APPS_MODEL_STORED_SOURCE_H_
 
@@ -25,6 +26,9 @@ namespace lorikeet {
 class StoredSource : public TensorSource {
  public:
   StoredSource(Module& model, DType dtype);
+  // Dtypes and shards are those of `original`, safetensors from which the model was loaded; it need not outlive this. A
+  // model in f32 holds every parameter exactly.
+  StoredSource(Module& model, const TensorSource& original);
 
   const std::vector<TensorInfo>& tensors() const override { return index_.tensors(); }
   const TensorInfo* Find(absl::string_view name) const override { return index_.Find(name); }

@@ -74,8 +74,7 @@ uint64_t Run::BytesToWrite() const {
   for (const Parameter* p : job_->parameters) trained += static_cast<uint64_t>(p->value.nbytes());
   const int64_t saves = options_.save_steps > 0 ? job_->max_steps / options_.save_steps + 1 : 1;
   const uint64_t kept = static_cast<uint64_t>(std::min(saves, options_.save_total_limit + 2));
-  const bool paged = options_.optim == "paged_adamw";
-  return trained * (3 * kept + 1 + (paged ? 2 : 0)) + (uint64_t{16} << 20);
+  return trained * (3 * kept + 1 + (PagedState(options_) ? 2 : 0)) + (uint64_t{16} << 20);
 }
 
 // A mistake about the output shows before anything expensive is loaded.

@@ -54,8 +54,10 @@ ABSL_FLAG(double, loraplus_lr_ratio, kDefault.loraplus_lr_ratio,
           "LoRA+: B's learning rate (and DoRA's magnitudes') over A's; 1: the same, 16 is usual");
 ABSL_FLAG(double, max_grad_norm, kDefault.max_grad_norm, "gradients are scaled down to this norm; 0: never");
 ABSL_FLAG(uint64_t, seed, kDefault.seed, "of the adapters' start, the order of the rows, the split and dropout");
-ABSL_FLAG(std::string, optim, kDefault.optim, "adamw, or paged_adamw: state beyond --optimizer_memory lies in a file");
-ABSL_FLAG(int64_t, optimizer_memory, kDefault.optimizer_memory, "bytes of memory for paged_adamw's state");
+ABSL_FLAG(std::string, optim, kDefault.optim,
+          "adamw; adamw_8bit: state in a quarter of the memory; paged_adamw, paged_adamw_8bit: state beyond "
+          "--optimizer_memory lies in a file");
+ABSL_FLAG(int64_t, optimizer_memory, kDefault.optimizer_memory, "bytes of memory for a paged optimizer's state");
 ABSL_FLAG(std::string, compute_dtype, kDefault.compute_dtype,
           "bf16, f32, or auto: bf16 where the processor multiplies it fast");
 ABSL_FLAG(std::string, device, kDefault.device, "cpu, cuda or auto");
@@ -67,9 +69,9 @@ ABSL_FLAG(int64_t, eval_steps, kDefault.eval_steps, "steps between two evaluatio
 ABSL_FLAG(int64_t, save_steps, kDefault.save_steps, "steps between two checkpoints; 0: at the end only");
 ABSL_FLAG(int64_t, save_total_limit, kDefault.save_total_limit, "checkpoints kept, the best by eval loss not counted");
 ABSL_FLAG(std::string, resume_from_checkpoint, kDefault.resume_from_checkpoint, "a checkpoint's directory, or latest");
-ABSL_FLAG(std::string, quant_type, "nf4", "nf4 or fp4");
+ABSL_FLAG(std::string, bnb_4bit_quant_type, "nf4", "nf4 or fp4");
 ABSL_FLAG(int, quant_block_size, kDefault.quant.block, "weights that share a scale: 32, 64, ... 4096");
-ABSL_FLAG(bool, double_quant, kDefault.quant.double_quant, "quantize the scales too");
+ABSL_FLAG(bool, bnb_4bit_use_double_quant, kDefault.quant.double_quant, "quantize the scales too");
 ABSL_FLAG(bool, dry_run, kDefault.dry_run, "print the plan and three rendered rows, and stop");
 
 namespace lorikeet {
@@ -87,13 +89,13 @@ absl::StatusOr<TrainOptions> OptionsFromFlags() {
   absl::StatusOr<Method> method = ParseMethod(absl::GetFlag(FLAGS_method));
   if (!method.ok()) return method.status();
   o.method = *method;
-  const std::string quant_type = absl::GetFlag(FLAGS_quant_type);
+  const std::string quant_type = absl::GetFlag(FLAGS_bnb_4bit_quant_type);
   if (quant_type != "nf4" && quant_type != "fp4") {
-    return absl::InvalidArgumentError(absl::StrCat("--quant_type=", quant_type, ": expected nf4 or fp4"));
+    return absl::InvalidArgumentError(absl::StrCat("--bnb_4bit_quant_type=", quant_type, ": expected nf4 or fp4"));
   }
   o.quant.kind = quant_type == "fp4" ? Nf4Kind::kFp4 : Nf4Kind::kNf4;
   o.quant.block = absl::GetFlag(FLAGS_quant_block_size);
-  o.quant.double_quant = absl::GetFlag(FLAGS_double_quant);
+  o.quant.double_quant = absl::GetFlag(FLAGS_bnb_4bit_use_double_quant);
 #define LORIKEET_READ_FLAG(name) o.name = absl::GetFlag(FLAGS_##name)
   LORIKEET_READ_FLAG(model);
   LORIKEET_READ_FLAG(data);

@@ -179,15 +179,16 @@ absl::Status TrainJob::MakeOptimizer() {
   schedule =
       std::make_unique<Schedule>(*type, options.learning_rate, WarmupSteps(options.warmup_ratio, max_steps), max_steps);
   std::unique_ptr<StateStore> store;
-  const int64_t elements = StateElements(parameters);
-  if (options.optim == "paged_adamw") {
+  const DType dtype = StateDType(options);
+  const int64_t elements = StateElements(parameters, dtype);
+  if (PagedState(options)) {
     absl::StatusOr<std::unique_ptr<PagedStore>> paged = PagedStore::Create(
-        elements, DType::kF32,
+        elements, dtype,
         {.budget_bytes = options.optimizer_memory, .directory = options.output_dir, .page_elements = 0});
     if (!paged.ok()) return paged.status();
     store = *std::move(paged);
   } else {
-    store = std::make_unique<ResidentStore>(elements);
+    store = std::make_unique<ResidentStore>(elements, dtype);
   }
   const auto group = [&](const Parameter& p) {
     return AdamWGroup{.lr_scale = LoraPlusScale(p, options.loraplus_lr_ratio), .weight_decay = options.weight_decay};
@@ -229,6 +230,7 @@ std::string TrainJob::Fingerprint() const {
     facts.push_back(absl::StrCat("init_lora_weights ", o.init_lora_weights, " modules_to_save ", o.modules_to_save,
                                  " ensure_weight_tying ", o.ensure_weight_tying, " bias ", o.bias));
   }
+  if (StateDType(o) != DType::kF32) facts.push_back("optimizer state in 8 bits");
   if (Quantized(o.method)) {
     facts.push_back(absl::StrCat("quant_type ", o.quant.kind == Nf4Kind::kFp4 ? "fp4" : "nf4", " block ", o.quant.block,
                                  " double_quant ", o.quant.double_quant));

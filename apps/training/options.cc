@@ -1,5 +1,6 @@
 #include "apps/training/options.h"
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "peft/lora_init.h"
@@ -54,13 +55,16 @@ const char* Name(Method method) {
 bool Quantized(Method method) { return method == Method::kQlora || method == Method::kQdora; }
 bool UsesDora(Method method) { return method == Method::kDora || method == Method::kQdora; }
 
+bool PagedState(const TrainOptions& o) { return absl::StartsWith(o.optim, "paged_"); }
+DType StateDType(const TrainOptions& o) { return absl::EndsWith(o.optim, "_8bit") ? DType::kU8 : DType::kF32; }
+
 std::string BaseFlags(const TrainOptions& o) {
   if (!Quantized(o.method)) return "";
   const Nf4Options usual;
   std::string flags = " --load_in_4bit";
-  if (o.quant.kind != usual.kind) absl::StrAppend(&flags, " --quant_type=fp4");
+  if (o.quant.kind != usual.kind) absl::StrAppend(&flags, " --bnb_4bit_quant_type=fp4");
   if (o.quant.block != usual.block) absl::StrAppend(&flags, " --quant_block_size=", o.quant.block);
-  if (o.quant.double_quant != usual.double_quant) absl::StrAppend(&flags, " --double_quant=false");
+  if (o.quant.double_quant != usual.double_quant) absl::StrAppend(&flags, " --bnb_4bit_use_double_quant=false");
   return flags;
 }
 
@@ -117,7 +121,7 @@ absl::Status Validate(const TrainOptions& o) {
   r.Range<int>("threads", o.threads, 0, 4096);
   r.OneOf("chat_template", o.chat_template, {"", "chatml", "llama3", "plain"});
   r.OneOf("lr_scheduler_type", o.lr_scheduler_type, {"constant", "constant_with_warmup", "linear", "cosine"});
-  r.OneOf("optim", o.optim, {"adamw", "paged_adamw"});
+  r.OneOf("optim", o.optim, {"adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit"});
   r.OneOf("compute_dtype", o.compute_dtype, {"auto", "bf16", "f32"});
   r.OneOf("device", o.device, {"auto", "cpu", "cuda"});
   r.OneOf("bias", o.bias, {"none", "all", "lora_only"});

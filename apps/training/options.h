@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "quant/nf4.h"
+#include "tensor/dtype.h"
 
 namespace lorikeet {
 
@@ -63,8 +64,8 @@ struct TrainOptions {
   uint64_t seed = 42;
 
   // Machine.
-  std::string optim = "adamw";          // adamw, paged_adamw
-  int64_t optimizer_memory = 64 << 20;  // bytes of RAM that paged_adamw may use for its state
+  std::string optim = "adamw";          // adamw, adamw_8bit, paged_adamw, paged_adamw_8bit
+  int64_t optimizer_memory = 64 << 20;  // bytes of RAM that a paged optimizer may use for its state
   std::string compute_dtype = "auto";   // auto, bf16, f32
   std::string device = "auto";          // auto, cpu, cuda
   std::string gradient_checkpointing = "off";
@@ -78,6 +79,10 @@ struct TrainOptions {
   std::string resume_from_checkpoint;  // a checkpoint's directory, or "latest"
   bool dry_run = false;
 };
+
+// What --optim says of AdamW's state: beyond a budget of memory it lies in a file; its elements' dtype, u8 for 8 bits.
+bool PagedState(const TrainOptions& options);
+DType StateDType(const TrainOptions& options);
 
 // The flags with which generate, evaluate and merge load the base as this run did: " --load_in_4bit ...", or "".
 std::string BaseFlags(const TrainOptions& options);

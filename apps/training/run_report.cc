@@ -134,8 +134,9 @@ void RunReport::PrintPlan() {
   p.threads = NumThreads();
   p.weight_bytes = weight_bytes_;
   p.gradient_bytes = 4 * trainable_;
-  p.optimizer_bytes = 8 * StateElements(job_.parameters);
-  p.optimizer_memory_limit = o.optim == "paged_adamw" ? o.optimizer_memory : 0;
+  const DType state = StateDType(o);
+  p.optimizer_bytes = 2 * StateElements(job_.parameters, state) * static_cast<int64_t>(SizeOf(state));
+  p.optimizer_memory_limit = PagedState(o) ? o.optimizer_memory : 0;
   p.activation_bytes = ExpectedActivationBytes(job_);
   p.batch_size = o.batch_size;
   p.gradient_accumulation_steps = o.gradient_accumulation_steps;

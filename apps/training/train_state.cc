@@ -27,7 +27,7 @@ absl::Status SaveParameters(const std::string& path, const std::vector<Parameter
 absl::Status SaveMoments(const std::string& path, AdamW& optimizer) {
   uint64_t bytes = 0;
   for (const StateTensor& t : optimizer.StateTensors())
-    bytes += static_cast<uint64_t>(t.shape.size()) * SizeOf(optimizer.store().dtype());
+    bytes += static_cast<uint64_t>(t.shape.size()) * SizeOf(t.dtype);
   absl::StatusOr<std::unique_ptr<AtomicFile>> file = AtomicFile::Create(path, bytes);
   if (!file.ok()) return file.status();
   absl::Status status = optimizer.SaveState([&](const StateTensor&, int64_t, const Tensor& values) {
@@ -55,8 +55,8 @@ absl::Status LoadMoments(const std::string& path, int64_t steps, AdamW& optimize
   absl::StatusOr<std::unique_ptr<RandomAccessFile>> file = OpenFile(path);
   if (!file.ok()) return file.status();
   uint64_t offset = 0;
-  return optimizer.LoadState(steps, [&](const StateTensor&, int64_t begin, int64_t end) -> absl::StatusOr<Tensor> {
-    Tensor t = Tensor::Empty({end - begin}, optimizer.store().dtype());
+  return optimizer.LoadState(steps, [&](const StateTensor& info, int64_t begin, int64_t end) -> absl::StatusOr<Tensor> {
+    Tensor t = Tensor::Empty({end - begin}, info.dtype);
     absl::Status s = (*file)->Read(offset, t.raw(), static_cast<size_t>(t.nbytes()));
     if (!s.ok()) return s;
     offset += static_cast<uint64_t>(t.nbytes());

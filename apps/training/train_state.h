@@ -6,7 +6,8 @@
 //
 //   trainable.safetensors   the parameters, f32, by the names of an adapter file
 //   optimizer.bin           AdamW's moments, little-endian f32: exp_avg of every parameter in the file's order of
-//                           parameters, then exp_avg_sq (AdamW::StateTensors)
+//                           parameters, then exp_avg_sq (AdamW::StateTensors); in 8 bits the blocks as they are, each
+//                           256 codes and an f32 scale
 //   progress.json           {"format": 1, "step": ..., "optimizer_steps": ..., "best_eval_loss": ...,
 //   "first_eval_loss":
 //   ..., "fingerprint": ...}

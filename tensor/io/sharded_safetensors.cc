@@ -119,7 +119,9 @@ absl::Status ShardedSafetensors::AddShard(std::unique_ptr<SafetensorsFile> shard
       return absl::InvalidArgumentError(absl::StrCat("tensor ", Quoted(info.name), " is in two shards"));
     }
     if (listed.contains(info.name)) {
-      index_.Add(info);
+      TensorInfo placed = info;
+      placed.shard = static_cast<int>(shards_.size());
+      index_.Add(std::move(placed));
       shard_of_.push_back(shards_.size());
     } else {
       unlisted_.push_back(info.name);

@@ -27,6 +27,7 @@ struct TensorInfo {
   std::string stored_type;  // as the format spells it: "BF16", "Q4_1"
   Shape shape;
   int64_t bytes = 0;  // in the file
+  int shard = 0;      // which of the source's files it is in
 };
 
 class TensorSource {

@@ -31,6 +31,8 @@ struct AdamWSegment {
 
 struct AdamWKernels {
   void (*step)(const AdamWSegment* segments, int64_t count, const AdamWStep& step, LaunchContext) = nullptr;
+  // One segment, on the calling thread: for loops that decode the moments block by block. CPU only.
+  void (*update)(const AdamWSegment& segment, const AdamWStep& step) = nullptr;
 };
 
 extern const AdamWKernels kCpuAdamW;

@@ -48,6 +48,10 @@ void UpdateRange(const AdamWSegment& s, const AdamWStep& step, int64_t begin, in
          s.v.ptr<T>() + begin, end - begin);
 }
 
+void UpdateSegment(const AdamWSegment& s, const AdamWStep& step, int64_t begin, int64_t end) {
+  s.p.dtype == DType::kF64 ? UpdateRange<double>(s, step, begin, end) : UpdateRange<float>(s, step, begin, end);
+}
+
 void Step(const AdamWSegment* segments, int64_t count, const AdamWStep& step, LaunchContext) {
   std::vector<int64_t> chunks_before(static_cast<size_t>(count) + 1, 0);
   for (int64_t s = 0; s < count; ++s) {
@@ -58,17 +62,17 @@ void Step(const AdamWSegment* segments, int64_t count, const AdamWStep& step, La
       const auto after = std::upper_bound(chunks_before.begin(), chunks_before.end(), chunk);
       const int64_t s = after - chunks_before.begin() - 1;
       const int64_t begin = (chunk - chunks_before[s]) * kChunk, end = std::min(begin + kChunk, segments[s].p.size());
-      if (segments[s].p.dtype == DType::kF64) {
-        UpdateRange<double>(segments[s], step, begin, end);
-      } else {
-        UpdateRange<float>(segments[s], step, begin, end);
-      }
+      UpdateSegment(segments[s], step, begin, end);
     }
   });
 }
 
+void UpdateWhole(const AdamWSegment& segment, const AdamWStep& step) {
+  UpdateSegment(segment, step, 0, segment.p.size());
+}
+
 }  // namespace
 
-const AdamWKernels kCpuAdamW = {.step = Step};
+const AdamWKernels kCpuAdamW = {.step = Step, .update = UpdateWhole};
 
 }  // namespace lorikeet

@@ -1,5 +1,5 @@
 // Adapters that PEFT wrote, on tiny models that transformers wrote: logits, loss and every gradient of an adapter agree
-// with PEFT's own f64 run, over dense and over 4-bit bases.
+// with PEFT's own f64 run, over dense and over 4-bit bases; so do its weights after three steps of LoRA+.
 #include <algorithm>
 #include <cmath>
 #include <memory>
@@ -18,8 +18,11 @@
 #include "nn/linear_cross_entropy.h"
 #include "nn/load.h"
 #include "nn/model_config.h"
+#include "optim/adamw.h"
+#include "optim/resident_store.h"
 #include "peft/adapter_file.h"
 #include "peft/inject.h"
+#include "peft/lora_plus.h"
 #include "peft/merge.h"
 #include "quant/nf4.h"
 #include "quant/nf4_map.h"
@@ -183,6 +186,31 @@ TEST_P(AdapterGoldenTest, ConvertedItIsTheSameOverAnUnchangedBase) {
   }
 }
 
+// tests/golden/make_lora_plus.py: AdamW with a rate of 1e-3, decay 0.1, ratio 16.
+class LoraPlusGoldenTest : public AdapterGoldenTest {};
+
+TEST_P(LoraPlusGoldenTest, ThreeStepsArePefts) {
+  const auto trained = OrDie(SafetensorsFile::Open(directory + "/lora_plus.safetensors"));
+  const std::vector<Parameter*> parameters = TrainableParameters(*model);
+  const auto group = [](const Parameter& p) {
+    return AdamWGroup{.lr_scale = LoraPlusScale(p, 16), .weight_decay = 0.1};
+  };
+  AdamW adamw(parameters, {.group = group}, std::make_unique<ResidentStore>(StateElements(parameters)));
+  for (int step = 0; step < 3; ++step) {
+    Tape tape;
+    const Variable h = model->Hidden(rows.batch, nullptr);
+    const Variable loss = LinearCrossEntropy(h, model->head(), rows.targets, {.scale = 1.0f / rows.answers});
+    tape.Backward(loss, Tensor::Scalar(1, DType::kF32));
+    ASSERT_TRUE(adamw.Step(1e-3).ok());
+    for (Parameter* p : parameters) p->ZeroGrad();
+  }
+  EXPECT_EQ(parameters.size(), trained->tensors().size());
+  for (const Parameter* p : parameters) {
+    const double error = Difference(p->value, OrDie(trained->Read(p->name))).first;
+    EXPECT_FALSE(!(error <= 1e-3 * 1e-3 * LoraPlusScale(*p, 16))) << p->name << ": " << error;  // of one step
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Peft, AdapterGoldenTest,
     testing::Values(GoldenCase{"lora", "llama_untied"}, GoldenCase{"rslora", "llama_tied"},
@@ -196,6 +224,9 @@ INSTANTIATE_TEST_SUITE_P(
                     GoldenCase{"gpt2_dora", "gpt2"}, GoldenCase{"gpt2_qlora", "gpt2", true}, GoldenCase{"phi3", "phi3"},
                     GoldenCase{"qwen3", "qwen3"}),
     [](const auto& info) { return std::string(info.param.name); });
+INSTANTIATE_TEST_SUITE_P(Peft, LoraPlusGoldenTest,
+                         testing::Values(GoldenCase{"lora", "llama_untied", false}, GoldenCase{"dora", "qwen2", false}),
+                         [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace
 }  // namespace lorikeet

@@ -8,8 +8,10 @@
 #include <fstream>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "gtest/gtest.h"
@@ -34,18 +36,20 @@ std::string WriteRows() {
 
 class Finetune {
  public:
-  Finetune(const std::string& model, const std::string& rows, const std::string& method)
-      : model_(model), rows_(rows), method_(method) {}
+  Finetune(const std::string& model, const std::string& rows, const std::string& method,
+           const std::string& optim = "adamw")
+      : model_(model), rows_(rows), method_(method), optim_(optim) {}
 
   pid_t Start(const std::string& out, bool resume) const {
     std::vector<std::string> args = {"apps/finetune",         "--model=" + model_,
                                      "--data=" + rows_,       "--method=" + method_,
                                      "--output_dir=" + out,   absl::StrCat("--max_steps=", kSteps),
                                      "--batch_size=2",        "--gradient_accumulation_steps=2",
-                                     "--max_seq_length=32",   "--lora_r=4",
+                                     "--max_seq_length=32",   absl::StrCat("--lora_r=", Rank()),
                                      "--lora_dropout=0.1",    "--learning_rate=1e-2",
                                      "--chat_template=plain", "--compute_dtype=f32",
-                                     "--save_steps=1",        "--save_total_limit=2"};
+                                     "--save_steps=1",        "--save_total_limit=2",
+                                     "--optim=" + optim_};
     if (resume) args.push_back("--resume_from_checkpoint=latest");
     const pid_t pid = fork();
     if (pid == 0) {
@@ -60,7 +64,10 @@ class Finetune {
   }
 
  private:
-  std::string model_, rows_, method_;
+  // Moments are kept in 8 bits from 4096 elements on: 128 x 32, but not for every matrix.
+  int Rank() const { return absl::EndsWith(optim_, "_8bit") ? 128 : 4; }
+
+  std::string model_, rows_, method_, optim_;
 };
 
 int WaitFor(pid_t pid) {
@@ -76,11 +83,13 @@ bool HasStep(const std::string& out, int step) {
 
 bool HasCheckpoint(const std::string& out) { return std::filesystem::exists(out + "/latest"); }
 
-class ResumeTest : public testing::TestWithParam<std::string> {};
+// Method and optimizer.
+class ResumeTest : public testing::TestWithParam<std::pair<std::string, std::string>> {};
 
 TEST_P(ResumeTest, KilledAtEveryStepTheRunEndsWithTheSameBits) {
   const std::string model = TinyModel("llama_untied"), rows = WriteRows();
-  const Finetune finetune(model, rows, GetParam());
+  const auto& [method, optim] = GetParam();
+  const Finetune finetune(model, rows, method, optim);
   const std::string calm = FreshPath("calm"), killed = FreshPath("killed");
   ASSERT_EQ(WaitFor(finetune.Start(calm, false)), 0);
   int kills = 0;
@@ -98,8 +107,10 @@ TEST_P(ResumeTest, KilledAtEveryStepTheRunEndsWithTheSameBits) {
   EXPECT_EQ(Contents(killed + "/adapter_model.safetensors"), want);
 }
 
-INSTANTIATE_TEST_SUITE_P(Methods, ResumeTest, testing::Values("lora", "qdora"),
-                         [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Methods, ResumeTest,
+                         testing::Values(std::pair("lora", "adamw"), std::pair("qdora", "adamw"),
+                                         std::pair("lora", "adamw_8bit"), std::pair("dora", "paged_adamw_8bit")),
+                         [](const auto& info) { return info.param.first + "_" + info.param.second; });
 
 TEST(StopTest, SigtermLeavesAWholeCheckpointAndExitCode143) {
   const std::string model = TinyModel("llama_untied"), rows = WriteRows(), out = FreshPath("stopped");

@@ -40,10 +40,10 @@ std::string FreshPath(const std::string& name) {
   return path;
 }
 
-std::string TinyModel(const std::string& name) {
+std::string TinyModel(const std::string& name, const std::string& folder) {
   const std::string dir = FreshPath(name);
   std::filesystem::create_directories(dir);
-  for (const auto& entry : std::filesystem::directory_iterator("tests/golden/models/" + name)) {
+  for (const auto& entry : std::filesystem::directory_iterator(absl::StrCat("tests/golden/", folder, "/", name))) {
     if (entry.path().filename() == "golden.safetensors") continue;
     std::filesystem::copy_file(entry.path(), dir + "/" + entry.path().filename().string());
   }

@@ -2,6 +2,7 @@
 // which are printable ASCII, the line end and one control token.
 //
 //   const std::string dir = TinyModel("llama_untied");     // needs data = ["//tests/golden:models"]
+//   const std::string packed = TinyModel("fp4_f16", "bnb");   // of tests/golden/bnb; needs "//tests/golden:bnb"
 //
 // Real files in a fresh temporary directory: runfiles are symbolic links, which shards may not be.
 #ifndef LORIKEET_TESTS_TESTING_TINY_MODEL_H_
@@ -11,7 +12,7 @@
 
 namespace lorikeet {
 
-std::string TinyModel(const std::string& name);
+std::string TinyModel(const std::string& name, const std::string& folder = "models");
 
 // A path in the test's temporary directory that nothing has used yet.
 std::string FreshPath(const std::string& name);
