@@ -20,6 +20,7 @@
 #include "apps/model/sampler.h"
 #include "apps/program.h"
 #include "apps/text/chat_template.h"
+#include "apps/text/dataset.h"
 #include "apps/text/tokenizer.h"
 
 ABSL_FLAG(std::string, prompt, "", "what to answer; empty: a chat on the terminal, which ctrl-D ends");
@@ -56,10 +57,12 @@ absl::StatusOr<GenerateOptions> OptionsFromFlags() {
   return o;
 }
 
-std::vector<int32_t> Encode(const std::vector<text::Segment>& segments, const text::Tokenizer& tokenizer) {
-  std::vector<text::TextPart> parts;
-  for (const text::Segment& s : segments) parts.push_back({s.text, s.allow_special});
-  return tokenizer.EncodeParts(parts);
+// The conversation so far, as a row of training data would have it, and the header of an answer.
+absl::StatusOr<std::vector<int32_t>> Encode(const std::vector<text::Message>& messages, const text::ChatTemplate& chat,
+                                            const text::Tokenizer& tokenizer) {
+  const absl::StatusOr<std::vector<text::Segment>> segments = chat.Render(messages, /*add_generation_prompt=*/true);
+  if (!segments.ok()) return segments.status();
+  return text::EncodeSegments(*segments, tokenizer, /*train_on_prompt=*/false).tokens;
 }
 
 // Running text: nothing but what the tokenizer puts before any text.
@@ -101,8 +104,9 @@ absl::Status Chat(const text::ChatTemplate& chat, const text::Tokenizer& tokeniz
     if (line.empty()) continue;
     messages.push_back({"user", line});
     std::string answer;
-    const std::vector<int32_t> prompt = Encode(chat.Render(messages, /*add_generation_prompt=*/true), tokenizer);
-    if (absl::Status s = Answer(prompt, options, generator, &answer); !s.ok()) return s;
+    const absl::StatusOr<std::vector<int32_t>> prompt = Encode(messages, chat, tokenizer);
+    if (!prompt.ok()) return prompt.status();
+    if (absl::Status s = Answer(*prompt, options, generator, &answer); !s.ok()) return s;
     messages.push_back({"assistant", answer});
   }
   Show("\n");
@@ -134,10 +138,12 @@ absl::Status Run() {
     status = Answer(EncodeRaw(prompt, tokenizer), *options, generator);
   } else {
     options->stop_ids = EndOfTurn(*chat, tokenizer);
-    status = prompt.empty()
-                 ? Chat(*chat, tokenizer, *options, generator)
-                 : Answer(Encode(chat->Render({{"user", prompt}}, /*add_generation_prompt=*/true), tokenizer), *options,
-                          generator);
+    if (prompt.empty()) {
+      status = Chat(*chat, tokenizer, *options, generator);
+    } else {
+      const absl::StatusOr<std::vector<int32_t>> ids = Encode({{"user", prompt}}, *chat, tokenizer);
+      status = ids.ok() ? Answer(*ids, *options, generator) : ids.status();
+    }
   }
   PrintSpeed(generator.stats());
   return status;

@@ -78,9 +78,8 @@ class Classroom {
     absl::StatusOr<text::ChatTemplate> chat = text::ChatTemplate::ForTokenizer(model_.tokenizer->spec(), "");
     if (!chat.ok()) return chat.status();
     chat_ = std::make_unique<text::ChatTemplate>(*std::move(chat));
-    train_examples_ = Encode(Tasks(options_, demo::Split::kTrain));
-    held_out_examples_ = Encode(held_out_);
-    return absl::OkStatus();
+    if (absl::Status s = Encode(Tasks(options_, demo::Split::kTrain), &train_examples_); !s.ok()) return s;
+    return Encode(held_out_, &held_out_examples_);
   }
 
   absl::StatusOr<Score> Examine() {
@@ -126,19 +125,22 @@ class Classroom {
   CausalLm& model() { return *model_.lm; }
 
  private:
-  std::vector<text::Example> Encode(const std::vector<demo::Task>& tasks) const {
-    std::vector<text::Example> examples;
+  absl::Status Encode(const std::vector<demo::Task>& tasks, std::vector<text::Example>* examples) const {
     for (const demo::Task& t : tasks) {
-      const std::vector<text::Segment> segments = chat_->Render({{"user", t.prompt}, {"assistant", t.answer}});
-      examples.push_back(text::EncodeSegments(segments, *model_.tokenizer, /*train_on_prompt=*/false));
+      const absl::StatusOr<std::vector<text::Segment>> segments =
+          chat_->Render({{"user", t.prompt}, {"assistant", t.answer}});
+      if (!segments.ok()) return segments.status();
+      examples->push_back(text::EncodeSegments(*segments, *model_.tokenizer, /*train_on_prompt=*/false));
     }
-    return examples;
+    return absl::OkStatus();
   }
 
   absl::StatusOr<std::string> Answer(Generator& generator, const std::string& prompt) {
-    const std::vector<text::Segment> segments = chat_->Render({{"user", prompt}}, /*add_generation_prompt=*/true);
+    const absl::StatusOr<std::vector<text::Segment>> segments =
+        chat_->Render({{"user", prompt}}, /*add_generation_prompt=*/true);
+    if (!segments.ok()) return segments.status();
     const std::vector<int32_t> ids =
-        text::EncodeSegments(segments, *model_.tokenizer, /*train_on_prompt=*/false).tokens;
+        text::EncodeSegments(*segments, *model_.tokenizer, /*train_on_prompt=*/false).tokens;
     GenerateOptions options;
     options.max_tokens = 80;
     options.stop = {"\n"};

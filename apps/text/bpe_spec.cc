@@ -111,6 +111,9 @@ absl::Status Validate(const BpeSpec& spec) {
     if (id == -1) continue;
     if (absl::Status status = CheckId(spec, what, id); !status.ok()) return status;
   }
+  if (spec.sentencepiece.has_value() && spec.sentencepiece->unknown_id != -1) {
+    if (absl::Status status = CheckId(spec, "unknown", spec.sentencepiece->unknown_id); !status.ok()) return status;
+  }
   if (spec.padded_vocab_size != 0 && spec.padded_vocab_size < spec.num_tokens()) {
     return absl::InvalidArgumentError(
         absl::StrCat("the tokenizer has ", spec.num_tokens(), " tokens, the file promises ", spec.padded_vocab_size));

@@ -1,25 +1,42 @@
-// How a conversation becomes text: the model's chat format, as a few named templates instead of a template language.
+// How a conversation becomes text: the model's chat format, as a few named formats instead of a template language.
 //
 //   absl::StatusOr<ChatTemplate> chat = ChatTemplate::ForTokenizer(spec, /*name=*/"");   // the model's own
-//   std::vector<Segment> segments = chat->Render({{"user", "How many?"}, {"assistant", "4"}});
+//   absl::StatusOr<std::vector<Segment>> text = chat->Render({{"user", "How many?"}, {"assistant", "4"}});
 //
-// | name     | a message                                              | before the first                         |
-// |----------|--------------------------------------------------------|------------------------------------------|
-// | chatml   | <|im_start|>ROLE\nTEXT<|im_end|>\n                     |                                          |
-// | smollm2  | as chatml                                              | SmolLM's system message, if there is none |
-// | qwen2    | as chatml                                              | "You are a helpful assistant.", if none  |
-// | qwen2.5  | as chatml                                              | Qwen's system message, if none           |
-// | llama3   | <|start_header_id|>ROLE<|end_header_id|>\n\nTEXT<|eot_id|> (TEXT without outer white space) | BOS |
-// | plain    | TEXT and a line end; an answer ends with EOS           | what the tokenizer puts before a text    |
-// | raw      | TEXT; an answer ends with EOS                          | what the tokenizer puts before a text    |
+// | name           | a user's turn and an answer                                    | a system message     |
+// |----------------|----------------------------------------------------------------|----------------------|
+// | chatml         | <|im_start|>ROLE\nTEXT<|im_end|>\n                             | is a message         |
+// | smollm2, qwen2 | as chatml                                                      | theirs, if none      |
+// | qwen2.5        | as chatml; what tools say is a user's                          | theirs, if none      |
+// | qwen3          | as qwen2.5; <think>\n...\n</think>\n\n before the last         | is a message         |
+// | qwen3-no-think | as qwen3; an empty thought belongs to the prompt               | is a message         |
+// | llama3         | <|start_header_id|>ROLE<|end_header_id|>\n\nTEXT<|eot_id|> [1] | is a message         |
+// | llama3.1       | as llama3; Llama 3.2's and 3.3's too [1]                       | always one [2]       |
+// | llama2         | BOS[INST] TEXT [/INST]   ' TEXT 'EOS [1]                       | in the first turn    |
+// | mistral-v0.1   | '[INST] TEXT [/INST]'    TEXT EOS                              | an error             |
+// | mistral-v0.2   | ' [INST] TEXT [/INST]'   ' TEXT'EOS                            | in the first turn    |
+// | mistral-v0.3   | '[INST] TEXT[/INST]'     ' TEXT'EOS, answers trimmed           | in the last turn [3] |
+// | mistral-nemo   | [INST]TEXT[/INST]        TEXT EOS                              | in the last turn [3] |
+// | gemma          | <start_of_turn>ROLE\nTEXT<end_of_turn>\n [1]                   | an error             |
+// | gemma3         | as gemma                                                       | in the first turn    |
+// | phi3-mini      | <|user|>\nTEXT<|end|>\n<|assistant|>\n   TEXT<|end|>\n         | is left out          |
+// | phi3           | <|ROLE|>\nTEXT<|end|>\n; EOS behind the last                   | is a message         |
+// | zephyr         | <|ROLE|>\nTEXT EOS\n (TinyLlama)                               | is a message         |
+// | plain          | TEXT and a line end; an answer ends with EOS                   | is text              |
+// | raw            | TEXT; an answer ends with EOS                                  | is text              |
 //
-// plain leaves the line end out where white space already stands on either side of it.
+// [1] TEXT without outer white space. [2] It begins with the date 26 Jul 2024, to which the template falls back where
+// it cannot ask for today's, so that a run means the same on every day. [3] Where that is the user's; otherwise
+// nowhere. "TEXT EOS" has no space before EOS. plain leaves the line end out where white space already stands on either
+// side of it; plain and raw begin with what the tokenizer puts before a text. The others begin with BOS where the
+// model's own template writes it, and never with a second; llama2 writes it before every turn of the user.
 //
-// A model's own chat_template (Jinja) is not executed but recognised: the ChatML one-liner with any system message, and
-// Llama 3's. No text at all means plain. Anything else is an error that names the flag --chat_template.
+// A model's own chat_template (Jinja) is not executed but recognised, by its whole text; the ChatML one-liner with any
+// system message. No text at all means plain. Anything else is an error that names the flag --chat_template.
 //
-// Segments carry what the token-level loss mask needs: an answer is the assistant's text with its end marker. Only text
-// of the template may name control tokens; what users wrote may not.
+// Segments carry what the token-level loss mask needs: an answer is what the model would have written after the
+// generation prompt, its end marker included. Only text of the template may name control tokens; what users wrote may
+// not.
 #ifndef LORIKEET_APPS_TEXT_CHAT_TEMPLATE_H_
 #define LORIKEET_APPS_TEXT_CHAT_TEMPLATE_H_
 
@@ -30,19 +47,9 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "apps/text/bpe_spec.h"
+#include "apps/text/chat_formats.h"
 
 namespace lorikeet::text {
-
-struct Message {
-  std::string role;  // "system", "user", "assistant" or "tool"
-  std::string content;
-};
-
-struct Segment {
-  std::string text;
-  bool is_answer = false;      // the model is to learn it
-  bool allow_special = false;  // it may name control tokens
-};
 
 class ChatTemplate {
  public:
@@ -50,31 +57,31 @@ class ChatTemplate {
   // control token that the tokenizer lacks.
   static absl::StatusOr<ChatTemplate> ForTokenizer(const BpeSpec& spec, absl::string_view name);
 
-  // add_generation_prompt ends with the assistant's header, for a model that is to answer.
-  std::vector<Segment> Render(absl::Span<const Message> messages, bool add_generation_prompt = false) const;
+  // add_generation_prompt ends with the assistant's header, for a model that is to answer. An error where the format
+  // has no place for a message: a system message in Gemma's, roles out of turn in Mistral's.
+  absl::StatusOr<std::vector<Segment>> Render(absl::Span<const Message> messages,
+                                              bool add_generation_prompt = false) const;
   // Running text without turns: BOS by the tokenizer's policy, the text as the answer, EOS.
   std::vector<Segment> RenderText(absl::string_view text) const;
 
   // The template as Jinja text, for files whose readers execute it; empty for plain and raw, which have no turns.
-  std::string Jinja() const;
-  bool is_bare() const { return kind_ == Kind::kPlain || kind_ == Kind::kRaw; }
+  // InvalidArgument for formats whose text only a model's own file has.
+  absl::StatusOr<std::string> Jinja() const;
+  bool is_bare() const { return format_->is_bare; }
+  bool IsSameAs(const ChatTemplate& other) const {
+    return format_ == other.format_ && default_system_ == other.default_system_;
+  }
 
-  absl::string_view name() const { return name_; }
+  absl::string_view name() const { return format_->name; }
   absl::string_view end_of_turn() const { return end_of_turn_; }  // the control token after an answer; may be empty
 
  private:
-  enum class Kind { kChatMl, kLlama3, kPlain, kRaw };
-
-  ChatTemplate() = default;
+  ChatTemplate(const ChatFormat* format, absl::string_view default_system)
+      : format_(format), default_system_(default_system) {}
   static absl::StatusOr<ChatTemplate> FromName(absl::string_view name);
-  static absl::StatusOr<ChatTemplate> Recognise(absl::string_view jinja);
-  void AppendMessage(const Message& message, std::vector<Segment>* out) const;
-  void AppendHeader(absl::string_view role, std::vector<Segment>* out) const;
-  void AppendBare(const Message& message, const Message* next, std::vector<Segment>* out) const;
-  std::vector<Segment> RenderBare(absl::Span<const Message> messages) const;
+  static absl::StatusOr<ChatTemplate> Recognise(const BpeSpec& spec);
 
-  std::string name_;
-  Kind kind_ = Kind::kPlain;
+  const ChatFormat* format_;
   std::string default_system_;
   std::string text_prefix_;  // before running text and bare messages
   std::string bos_, eos_, end_of_turn_;

@@ -12,16 +12,34 @@ namespace {
 
 constexpr uint64_t kSplitStream = 0x73706c6974;  // "split"
 
-// The ids of segments [begin, end), which words may cross.
-std::vector<int32_t> EncodeRun(absl::Span<const Segment> segments, const Tokenizer& tokenizer) {
+// The ids of segments that words may cross, at their place in the text.
+std::vector<int32_t> EncodeRun(absl::Span<const Segment> segments, const Tokenizer& tokenizer, TextPlace* place) {
   std::vector<TextPart> parts;
   for (const Segment& segment : segments) parts.push_back({segment.text, segment.allow_special});
-  return tokenizer.EncodeParts(parts);
+  std::vector<int32_t> ids = tokenizer.EncodeParts(parts, place);
+  if (segments.back().before_text) *place = TextPlace::kStart;
+  return ids;
+}
+
+bool SameRun(const Segment& a, const Segment& b) {
+  return a.is_answer == b.is_answer && a.before_text == b.before_text;
 }
 
 void Cut(int64_t max_seq_length, Example* example) {
   example->tokens.resize(static_cast<size_t>(max_seq_length));
   example->loss_mask.resize(static_cast<size_t>(max_seq_length));
+}
+
+absl::StatusOr<Example> EncodeLine(const std::string& path, const JsonlLine& line, const Tokenizer& tokenizer,
+                                   const ChatTemplate& chat, bool train_on_prompt) {
+  if (!line.status.ok()) return line.status;
+  const absl::StatusOr<Row> row = ParseRow(line.value);
+  absl::StatusOr<Example> example = row.ok() ? EncodeRow(*row, tokenizer, chat, train_on_prompt) : row.status();
+  if (!example.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat(path, ":", line.number, ": ", example.status().message()));
+  }
+  example->line = line.number;
+  return example;
 }
 
 // Adds the row to the data, or counts why not.
@@ -65,10 +83,11 @@ int64_t Dataset::num_targets() const {
 
 Example EncodeSegments(absl::Span<const Segment> segments, const Tokenizer& tokenizer, bool train_on_prompt) {
   Example example;
+  TextPlace place = TextPlace::kStart;
   for (size_t begin = 0; begin < segments.size();) {
     size_t end = begin + 1;
-    while (end < segments.size() && segments[end].is_answer == segments[begin].is_answer) ++end;
-    const std::vector<int32_t> ids = EncodeRun(segments.subspan(begin, end - begin), tokenizer);
+    while (end < segments.size() && SameRun(segments[begin], segments[end])) ++end;
+    const std::vector<int32_t> ids = EncodeRun(segments.subspan(begin, end - begin), tokenizer, &place);
     example.tokens.insert(example.tokens.end(), ids.begin(), ids.end());
     example.loss_mask.resize(example.tokens.size(), segments[begin].is_answer || train_on_prompt ? 1 : 0);
     begin = end;
@@ -77,9 +96,12 @@ Example EncodeSegments(absl::Span<const Segment> segments, const Tokenizer& toke
   return example;
 }
 
-Example EncodeRow(const Row& row, const Tokenizer& tokenizer, const ChatTemplate& chat, bool train_on_prompt) {
-  return EncodeSegments(row.is_text ? chat.RenderText(row.text) : chat.Render(row.messages), tokenizer,
-                        train_on_prompt);
+absl::StatusOr<Example> EncodeRow(const Row& row, const Tokenizer& tokenizer, const ChatTemplate& chat,
+                                  bool train_on_prompt) {
+  if (row.is_text) return EncodeSegments(chat.RenderText(row.text), tokenizer, train_on_prompt);
+  const absl::StatusOr<std::vector<Segment>> segments = chat.Render(row.messages);
+  if (!segments.ok()) return segments.status();
+  return EncodeSegments(*segments, tokenizer, train_on_prompt);
 }
 
 absl::StatusOr<Dataset> LoadDataset(const std::string& path, const Tokenizer& tokenizer, const ChatTemplate& chat,
@@ -94,19 +116,13 @@ absl::StatusOr<Dataset> LoadDataset(const std::string& path, const Tokenizer& to
   JsonlLine line;
   while (reader->Next(&line)) {
     ++data.stats.rows;
-    absl::Status status = line.status;
-    if (status.ok()) {
-      const absl::StatusOr<Row> row = ParseRow(line.value);
-      if (row.ok()) {
-        Example example = EncodeRow(*row, tokenizer, chat, options.train_on_prompt);
-        example.line = line.number;
-        Keep(std::move(example), options, &data);
-        continue;
-      }
-      status = absl::InvalidArgumentError(absl::StrCat(path, ":", line.number, ": ", row.status().message()));
+    absl::StatusOr<Example> example = EncodeLine(path, line, tokenizer, chat, options.train_on_prompt);
+    if (example.ok()) {
+      Keep(*std::move(example), options, &data);
+      continue;
     }
-    if (!options.skip_bad_rows) return status;
-    if (data.stats.bad++ == 0) data.stats.first_bad = status;
+    if (!options.skip_bad_rows) return example.status();
+    if (data.stats.bad++ == 0) data.stats.first_bad = example.status();
   }
   if (!reader->status().ok()) return reader->status();
   if (data.examples.empty()) return NoRows(path, data.stats);

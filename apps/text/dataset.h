@@ -59,9 +59,10 @@ struct Dataset {
   int64_t num_targets() const;
 };
 
-// Not cut: as long as the row is.
+// Not cut: as long as the row is. EncodeRow's error is the chat template's.
 Example EncodeSegments(absl::Span<const Segment> segments, const Tokenizer& tokenizer, bool train_on_prompt);
-Example EncodeRow(const Row& row, const Tokenizer& tokenizer, const ChatTemplate& chat, bool train_on_prompt);
+absl::StatusOr<Example> EncodeRow(const Row& row, const Tokenizer& tokenizer, const ChatTemplate& chat,
+                                  bool train_on_prompt);
 
 absl::StatusOr<Dataset> LoadDataset(const std::string& path, const Tokenizer& tokenizer, const ChatTemplate& chat,
                                     const DatasetOptions& options);

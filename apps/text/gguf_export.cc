@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
@@ -81,8 +82,11 @@ absl::StatusOr<int32_t> BosId(const BpeSpec& spec) {
 
 // The first text that a rendered conversation holds names BOS.
 bool BeginsWithBos(const BpeSpec& spec, const ChatTemplate& chat, int32_t bos) {
-  const std::vector<Segment> segments = chat.Render(std::vector<Message>{{"user", "a"}, {"assistant", "b"}});
-  return bos >= 0 && !segments.empty() && segments[0].allow_special && segments[0].text == spec.TokenText(bos);
+  const absl::StatusOr<std::vector<Segment>> segments =
+      chat.Render(std::vector<Message>{{"user", "a"}, {"assistant", "b"}});
+  if (bos < 0 || !segments.ok() || segments->empty()) return false;
+  const Segment& first = segments->front();
+  return first.allow_special && absl::StartsWith(first.text, spec.TokenText(bos));
 }
 
 absl::Status AddIds(const BpeSpec& spec, const ChatTemplate* chat, GgufTokenizerMetadata* m) {
@@ -156,9 +160,12 @@ absl::Status CheckVocabulary(const Tokenizer& trained, const Tokenizer& written)
   return absl::OkStatus();
 }
 
-std::vector<int32_t> Render(const Tokenizer& tokenizer, const ChatTemplate& chat,
-                            const std::vector<Message>& conversation) {
-  return EncodeSegments(chat.Render(conversation), tokenizer, /*train_on_prompt=*/false).tokens;
+// An error if the template does not have such conversations.
+absl::StatusOr<std::vector<int32_t>> Render(const Tokenizer& tokenizer, const ChatTemplate& chat,
+                                            const std::vector<Message>& conversation) {
+  const absl::StatusOr<std::vector<Segment>> segments = chat.Render(conversation);
+  if (!segments.ok()) return segments.status();
+  return EncodeSegments(*segments, tokenizer, /*train_on_prompt=*/false).tokens;
 }
 
 // The same conversations through the file's own template, as its readers will render them.
@@ -171,7 +178,11 @@ absl::Status CheckConversations(const Tokenizer& trained, const ChatTemplate& ch
       std::vector<Message> conversation = {
           {"user", text}, {"assistant", "So: " + text}, {"user", "And?"}, {"assistant", "Done."}};
       if (system) conversation.insert(conversation.begin(), {"system", text});
-      const std::vector<int32_t> a = Render(trained, chat, conversation), b = Render(written, *own, conversation);
+      const absl::StatusOr<std::vector<int32_t>> in_training = Render(trained, chat, conversation);
+      if (!in_training.ok()) continue;
+      const absl::StatusOr<std::vector<int32_t>> of_file = Render(written, *own, conversation);
+      if (!of_file.ok()) return of_file.status();
+      const std::vector<int32_t>&a = *in_training, &b = *of_file;
       if (a != b) return Differ("a conversation", a, b);
       // Where the file says so, a reader puts BOS there and drops the template's own.
       const std::vector<int32_t>& prefix = written.spec().prefix_ids;
@@ -195,6 +206,12 @@ absl::Status CheckEnd(const Tokenizer& trained, const ChatTemplate& chat, const 
 }  // namespace
 
 absl::StatusOr<GgufTokenizerMetadata> ToGgufTokenizer(const BpeSpec& spec, const ChatTemplate* chat, int64_t rows) {
+  if (spec.sentencepiece) {
+    return absl::InvalidArgumentError(
+        "the tokenizer is SentencePiece-style, whose scores a tokenizer.json does not have; such models are not "
+        "written "
+        "as GGUF. Write a directory (--output_dir), which llama.cpp's own converter takes");
+  }
   const absl::StatusOr<std::string> pre = PreName(spec);
   if (!pre.ok()) return pre.status();
   GgufTokenizerMetadata m;
@@ -204,7 +221,10 @@ absl::StatusOr<GgufTokenizerMetadata> ToGgufTokenizer(const BpeSpec& spec, const
   if (absl::Status s = AddIds(spec, chat, &m); !s.ok()) return s;
   m.chat_template = spec.chat_template;
   const absl::StatusOr<ChatTemplate> own = ChatTemplate::ForTokenizer(spec, "");
-  if (chat != nullptr && (!own.ok() || own->Jinja() != chat->Jinja())) m.chat_template = chat->Jinja();
+  if (chat == nullptr || (own.ok() && own->IsSameAs(*chat))) return m;
+  absl::StatusOr<std::string> jinja = chat->Jinja();
+  if (!jinja.ok()) return jinja.status();
+  m.chat_template = *std::move(jinja);
   return m;
 }
 

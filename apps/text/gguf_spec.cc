@@ -1,34 +1,48 @@
 #include "apps/text/gguf_spec.h"
 
 #include <algorithm>
+#include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "apps/text/sentencepiece.h"
 
 namespace lorikeet::text {
 namespace {
 
-constexpr int32_t kNormal = 1, kControl = 3, kUserDefined = 4, kUnused = 5;
+constexpr int32_t kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6;
 
-bool IsAdded(int32_t type) { return type == kControl || type == kUserDefined || type == kUnused; }
+int32_t TypeOf(const GgufTokenizerMetadata& metadata, size_t id) {
+  return metadata.token_type.empty() ? kNormal : metadata.token_type[id];
+}
+
+bool IsSentencePiece(const GgufTokenizerMetadata& metadata) {
+  return metadata.model == "llama" || metadata.model == "gemma4";
+}
+
+// Whether the text of a token becomes it at once. SentencePiece's unknown token does, so that plain text never does.
+bool IsAdded(const GgufTokenizerMetadata& metadata, size_t id) {
+  const int32_t type = TypeOf(metadata, id);
+  return type == kControl || type == kUserDefined || type == kUnused || (type == kUnknown && IsSentencePiece(metadata));
+}
 
 absl::Status ReadTokens(const GgufTokenizerMetadata& metadata, BpeSpec* spec) {
   if (!metadata.token_type.empty() && metadata.token_type.size() != metadata.tokens.size()) {
     return absl::InvalidArgumentError(absl::StrCat("tokenizer.ggml.token_type has ", metadata.token_type.size(),
                                                    " entries for ", metadata.tokens.size(), " tokens"));
   }
-  const auto type = [&](size_t i) { return metadata.token_type.empty() ? kNormal : metadata.token_type[i]; };
   size_t used = metadata.tokens.size();
-  while (used > 0 && type(used - 1) == kUnused) --used;
+  while (used > 0 && TypeOf(metadata, used - 1) == kUnused) --used;
   size_t vocab_size = used;
-  while (vocab_size > 0 && IsAdded(type(vocab_size - 1))) --vocab_size;
+  while (vocab_size > 0 && IsAdded(metadata, vocab_size - 1)) --vocab_size;
   spec->vocab.assign(metadata.tokens.begin(), metadata.tokens.begin() + vocab_size);
   for (size_t i = 0; i < used; ++i) {
-    if (!IsAdded(type(i))) continue;
+    if (!IsAdded(metadata, i)) continue;
     AddedToken token;
     token.id = static_cast<int32_t>(i);
     token.content = metadata.tokens[i];
-    token.special = type(i) != kUserDefined;
+    token.special = TypeOf(metadata, i) != kUserDefined;
     spec->added.push_back(token);
   }
   spec->padded_vocab_size = static_cast<int64_t>(metadata.tokens.size());
@@ -79,19 +93,13 @@ absl::Status ReadIds(const GgufTokenizerMetadata& metadata, BpeSpec* spec) {
     const bool known = std::find(spec->stop_ids.begin(), spec->stop_ids.end(), id) != spec->stop_ids.end();
     if (id >= 0 && !known) spec->stop_ids.push_back(id);
   }
-  const bool is_llama3 = spec->pretokenizer == PretokenizerFamily::kLlama3;
-  if (metadata.add_bos_token.value_or(is_llama3) && spec->bos_id >= 0) spec->prefix_ids.push_back(spec->bos_id);
+  const bool has_bos = spec->sentencepiece.has_value() || spec->pretokenizer == PretokenizerFamily::kLlama3;
+  if (metadata.add_bos_token.value_or(has_bos) && spec->bos_id >= 0) spec->prefix_ids.push_back(spec->bos_id);
   if (metadata.add_eos_token.value_or(false) && spec->eos_id >= 0) spec->suffix_ids.push_back(spec->eos_id);
   return absl::OkStatus();
 }
 
-}  // namespace
-
-absl::StatusOr<BpeSpec> TokenizerSpecFromGguf(const GgufTokenizerMetadata& metadata) {
-  if (metadata.model != "gpt2") {
-    return absl::UnimplementedError(
-        absl::StrCat("tokenizer.ggml.model is \"", metadata.model, "\"; only byte-level BPE (\"gpt2\") is supported"));
-  }
+absl::Status ReadByteLevel(const GgufTokenizerMetadata& metadata, BpeSpec* spec) {
   const absl::optional<PretokenizerFamily> family = FamilyOfGgufName(metadata.pre);
   if (!family.has_value()) {
     return absl::UnimplementedError(
@@ -100,14 +108,88 @@ absl::StatusOr<BpeSpec> TokenizerSpecFromGguf(const GgufTokenizerMetadata& metad
   if (metadata.add_space_prefix.value_or(false)) {
     return absl::UnimplementedError("tokenizer.ggml.add_space_prefix is not supported for byte-level BPE");
   }
-  BpeSpec spec;
-  spec.pretokenizer = *family;
-  spec.ignore_merges = *family == PretokenizerFamily::kLlama3;
+  spec->pretokenizer = *family;
+  spec->ignore_merges = *family == PretokenizerFamily::kLlama3;
   const bool is_qwen = *family == PretokenizerFamily::kQwen2 || *family == PretokenizerFamily::kQwen35;
-  spec.normalizer = is_qwen ? Normalizer::kNfc : Normalizer::kNone;
+  spec->normalizer = is_qwen ? Normalizer::kNfc : Normalizer::kNone;
+  if (absl::Status s = ReadTokens(metadata, spec); !s.ok()) return s;
+  return ReadMerges(metadata, spec);
+}
+
+bool IsGemma(const GgufTokenizerMetadata& metadata) { return absl::StartsWith(metadata.architecture, "gemma"); }
+
+SentencePieceRules RulesFor(const GgufTokenizerMetadata& metadata) {
+  using Prefix = SentencePieceRules::Prefix;
+  SentencePieceRules rules;
+  rules.in_normalizer = IsGemma(metadata) || metadata.architecture == "phi3";
+  rules.prefix = rules.in_normalizer ? Prefix::kAlways : Prefix::kFirst;
+  if (!metadata.add_space_prefix.value_or(!IsGemma(metadata))) rules.prefix = Prefix::kNever;
+  rules.strip_first_space = rules.prefix != Prefix::kNever;
+  return rules;
+}
+
+absl::Status CheckByteTokens(const GgufTokenizerMetadata& metadata) {
+  for (size_t id = 0; id < metadata.tokens.size(); ++id) {
+    const int byte = ByteOfToken(metadata.tokens[id]);
+    if (TypeOf(metadata, id) != kByte || (byte >= 0 && metadata.tokens[id] == ByteToken(static_cast<uint8_t>(byte)))) {
+      continue;
+    }
+    return absl::InvalidArgumentError(absl::StrCat("tokenizer.ggml.tokens: token ", id, " is of type byte, but \"",
+                                                   metadata.tokens[id], "\" is not \"<0x00>\" to \"<0xFF>\""));
+  }
+  return absl::OkStatus();
+}
+
+// Runs of spaces among Gemma's tokens are spelled as spaces, of which normalized text has none.
+std::string Respelled(const std::string& token) {
+  return token.find_first_not_of(' ') == std::string::npos ? MarkSpaces(token) : token;
+}
+
+// Gemma's scores do not follow the order in which its merges were learned; its tokens do.
+std::vector<double> MergeScores(const GgufTokenizerMetadata& metadata, size_t count) {
+  if (!IsGemma(metadata)) return {metadata.scores.begin(), metadata.scores.begin() + count};
+  std::vector<double> scores(count);
+  for (size_t id = 0; id < count; ++id) scores[id] = -static_cast<double>(id);
+  return scores;
+}
+
+absl::Status ReadSentencePiece(GgufTokenizerMetadata metadata, BpeSpec* spec) {
+  spec->sentencepiece = RulesFor(metadata);
+  if (IsGemma(metadata)) {
+    for (std::string& token : metadata.tokens) token = Respelled(token);
+  }
+  if (absl::Status s = ReadTokens(metadata, spec); !s.ok()) return s;
+  if (absl::Status s = CheckByteTokens(metadata); !s.ok()) return s;
+  for (size_t id = 0; id < spec->vocab.size(); ++id) {
+    if (TypeOf(metadata, id) == kUnknown) spec->sentencepiece->unknown_id = static_cast<int32_t>(id);
+  }
+  if (!metadata.merges.empty()) return ReadMerges(metadata, spec);
+  if (metadata.scores.size() != metadata.tokens.size()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("tokenizer.ggml.scores has ", metadata.scores.size(), " entries for ", metadata.tokens.size(),
+                     " tokens; without tokenizer.ggml.merges there must be one for each"));
+  }
+  absl::StatusOr<std::vector<Merge>> merges = MergesByScore(spec->vocab, MergeScores(metadata, spec->vocab.size()));
+  if (!merges.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat("tokenizer.ggml.tokens and scores: ", merges.status().message()));
+  }
+  spec->merges = *std::move(merges);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<BpeSpec> TokenizerSpecFromGguf(const GgufTokenizerMetadata& metadata) {
+  if (metadata.model != "gpt2" && !IsSentencePiece(metadata)) {
+    return absl::UnimplementedError(absl::StrCat("tokenizer.ggml.model is \"", metadata.model,
+                                                 "\"; known are \"gpt2\" (byte-level BPE), \"llama\""
+                                                 " and \"gemma4\" (SentencePiece)"));
+  }
+  BpeSpec spec;
   spec.chat_template = metadata.chat_template;
-  if (absl::Status s = ReadTokens(metadata, &spec); !s.ok()) return s;
-  if (absl::Status s = ReadMerges(metadata, &spec); !s.ok()) return s;
+  spec.chat_template_source = "tokenizer.chat_template";
+  absl::Status read = metadata.model == "gpt2" ? ReadByteLevel(metadata, &spec) : ReadSentencePiece(metadata, &spec);
+  if (!read.ok()) return read;
   if (absl::Status s = ReadIds(metadata, &spec); !s.ok()) return s;
   if (absl::Status s = Validate(spec); !s.ok()) return s;
   return spec;

@@ -60,11 +60,13 @@ class Reader {
 absl::StatusOr<GgufTokenizerMetadata> ReadGgufTokenizerMetadata(const GgufMetadata& metadata) {
   GgufTokenizerMetadata m;
   Reader reader(metadata);
+  reader.Optional("general.architecture", &GgufMetadata::String, &m.architecture);
   reader.Required("tokenizer.ggml.model", &GgufMetadata::String, &m.model);
   reader.Optional("tokenizer.ggml.pre", &GgufMetadata::String, &m.pre);
   reader.Required("tokenizer.ggml.tokens", &GgufMetadata::Strings, &m.tokens);
   reader.Types("tokenizer.ggml.token_type", &m.token_type);
   reader.Optional("tokenizer.ggml.merges", &GgufMetadata::Strings, &m.merges);
+  reader.Optional("tokenizer.ggml.scores", &GgufMetadata::Floats, &m.scores);
   reader.Optional("tokenizer.ggml.bos_token_id", &GgufMetadata::Int, &m.bos_token_id);
   reader.Optional("tokenizer.ggml.eos_token_id", &GgufMetadata::Int, &m.eos_token_id);
   reader.Optional("tokenizer.ggml.eot_token_id", &GgufMetadata::Int, &m.eot_token_id);

@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -55,12 +56,34 @@ TEST_P(FamilyTest, TextWithMarkersGivesTheReferencesIdsWhereTheyAreAllowed) {
   ExpectEqualIds(Load(Path(".json.zst")), ReadGoldenVectors(Path("_special.zst")), true);
 }
 
-TEST_P(FamilyTest, DecodingGivesTheNormalizedTextBack) {
+TEST_P(FamilyTest, NoPlainTextBecomesAControlToken) {
+  const Tokenizer tokenizer = Load(Path(".json.zst"));
+  std::vector<std::string> texts = ReadGoldenVectors(Path("_special.zst")).texts;
+  for (const AddedToken& token : tokenizer.spec().added) texts.push_back("a " + token.content + token.content + "b");
+  const auto& rules = tokenizer.spec().sentencepiece;
+  const int32_t unknown = rules.has_value() ? rules->unknown_id : -1;  // what a character without bytes is, and no more
+  for (const std::string& text : texts) {
+    for (const int32_t id : tokenizer.Encode(text)) EXPECT_TRUE(id == unknown || !tokenizer.IsSpecial(id)) << text;
+  }
+}
+
+class ByteLevelTest : public FamilyTest {};
+
+TEST_P(ByteLevelTest, DecodingGivesTheNormalizedTextBack) {
   const Tokenizer tokenizer = Load(Path(".json.zst"));
   const bool nfc = tokenizer.spec().normalizer == Normalizer::kNfc;
   for (const std::string& text : ReadGoldenVectors(Path("_text.zst")).texts) {
     EXPECT_EQ(tokenizer.Decode(tokenizer.Encode(text)), nfc ? NormalizeNfc(text) : text);
   }
+}
+
+class SentencePieceTest : public FamilyTest {};
+
+TEST_P(SentencePieceTest, AnyIdsDecodeToTheReferencesText) {
+  const Tokenizer tokenizer = Load(Path(".json.zst"));
+  const GoldenVectors vectors = ReadGoldenVectors(Path("_decode.zst"));
+  ASSERT_GT(vectors.texts.size(), 900u);
+  for (size_t i = 0; i < vectors.texts.size(); ++i) EXPECT_EQ(tokenizer.Decode(vectors.ids[i]), vectors.texts[i]) << i;
 }
 
 TEST_P(FamilyTest, WritingTheSpecAndReadingItAgainKeepsEveryId) {
@@ -77,19 +100,29 @@ TEST_P(FamilyTest, WritingTheSpecAndReadingItAgainKeepsEveryId) {
   ExpectEqualIds(*again, ReadGoldenVectors(Path("_special.zst")), true);
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, FamilyTest, testing::Values("gpt2", "smollm", "llama3", "qwen2", "qwen35"),
-                         [](const auto& info) { return std::string(info.param); });
+constexpr const char* kByteLevel[] = {"gpt2", "smollm", "llama3", "qwen2", "qwen35"};
+constexpr const char* kSentencePiece[] = {"llama2", "mistral", "gemma", "metaspace"};
+
+std::string NameOf(const testing::TestParamInfo<const char*>& info) { return info.param; }
+
+INSTANTIATE_TEST_SUITE_P(ByteLevel, FamilyTest, testing::ValuesIn(kByteLevel), NameOf);
+INSTANTIATE_TEST_SUITE_P(SentencePiece, FamilyTest, testing::ValuesIn(kSentencePiece), NameOf);
+INSTANTIATE_TEST_SUITE_P(Families, ByteLevelTest, testing::ValuesIn(kByteLevel), NameOf);
+INSTANTIATE_TEST_SUITE_P(Families, SentencePieceTest, testing::ValuesIn(kSentencePiece), NameOf);
 
 TEST(Oracle, TheStringsOfAnotherDirectoryAgreeAsWell) {
   const char* directory = std::getenv("LORIKEET_TOKENIZER_VECTORS");
   if (directory == nullptr) GTEST_SKIP() << "LORIKEET_TOKENIZER_VECTORS names no directory";
-  for (const char* family : {"gpt2", "smollm", "llama3", "qwen2", "qwen35", "smollm2"}) {
+  std::vector<std::string> families(std::begin(kByteLevel), std::end(kByteLevel));
+  families.insert(families.end(), std::begin(kSentencePiece), std::end(kSentencePiece));
+  families.push_back("smollm2");
+  for (const std::string& family : families) {
     const std::string stem = absl::StrCat(directory, "/", family);
     if (!std::ifstream(stem + ".json.zst").good()) continue;
     SCOPED_TRACE(family);
     const GoldenVectors vectors = ReadGoldenVectors(stem + "_text.zst");
     ExpectEqualIds(Load(stem + ".json.zst"), vectors, false);
-    std::printf("%s: %zu strings\n", family, vectors.texts.size());
+    std::printf("%s: %zu strings\n", family.c_str(), vectors.texts.size());
   }
 }
 

@@ -92,7 +92,7 @@ TEST_F(SmolLm2Test, ItsOwnTemplateGivesOneTokenAMarkerAndLossOnTheAnswer) {
   const absl::StatusOr<ChatTemplate> chat = ChatTemplate::ForTokenizer(SmolLm2()->spec(), "");
   ASSERT_TRUE(chat.ok()) << chat.status();
   EXPECT_EQ(chat->name(), "smollm2");
-  const std::vector<Segment> segments = chat->Render({{"user", "How many?"}, {"assistant", "Four."}});
+  const std::vector<Segment> segments = *chat->Render({{"user", "How many?"}, {"assistant", "Four."}});
   const Example example = EncodeSegments(segments, *SmolLm2(), false);
   std::string text;
   for (const Segment& segment : segments) text += segment.text;

@@ -3,30 +3,15 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/types/optional.h"
 #include "apps/text/byte_map.h"
 #include "apps/text/nfc.h"
+#include "apps/text/sentencepiece.h"
 #include "apps/text/utf8.h"
 
 namespace lorikeet::text {
-namespace {
-
-std::string Normalize(Normalizer normalizer, absl::string_view text) {
-  return normalizer == Normalizer::kNfc ? NormalizeNfc(text) : std::string(text);
-}
-
-// The added tokens that are matched in raw text, or those that are matched in normalized text.
-AddedTokenMatcher MakeMatcher(const BpeSpec& spec, bool normalized) {
-  std::vector<AddedToken> tokens;
-  for (AddedToken token : spec.added) {
-    if (token.normalized != normalized) continue;
-    if (normalized) token.content = Normalize(spec.normalizer, token.content);
-    tokens.push_back(std::move(token));
-  }
-  return AddedTokenMatcher(std::move(tokens));
-}
-
-}  // namespace
 
 absl::StatusOr<Tokenizer> Tokenizer::Create(BpeSpec spec) {
   if (absl::Status status = Validate(spec); !status.ok()) return status;
@@ -35,19 +20,47 @@ absl::StatusOr<Tokenizer> Tokenizer::Create(BpeSpec spec) {
 
 Tokenizer::Tokenizer(BpeSpec spec)
     : spec_(std::move(spec)),
-      raw_tokens_(MakeMatcher(spec_, false)),
-      normalized_tokens_(MakeMatcher(spec_, true)),
+      raw_tokens_(MakeMatcher(false)),
+      normalized_tokens_(MakeMatcher(true)),
       pretokenizer_(spec_.pretokenizer),
       bpe_(spec_),
       token_bytes_(spec_.num_tokens()),
+      is_byte_(spec_.num_tokens(), false),
       is_special_(spec_.num_tokens(), false) {
+  const bool sentencepiece = spec_.sentencepiece.has_value();
   for (size_t id = 0; id < spec_.vocab.size(); ++id) {
-    token_bytes_[id] = UnmapToken(spec_.vocab[id]).value_or(spec_.vocab[id]);
+    const std::string& token = spec_.vocab[id];
+    token_bytes_[id] = sentencepiece ? UnmarkSpaces(token) : UnmapToken(token).value_or(token);
+    const int byte = sentencepiece ? ByteOfToken(token) : -1;
+    if (byte < 0) continue;
+    is_byte_[id] = true;
+    token_bytes_[id] = std::string(1, static_cast<char>(byte));
   }
   for (const AddedToken& token : spec_.added) {
-    token_bytes_[token.id] = token.content;
     is_special_[token.id] = token.special;
+    if (is_byte_[token.id]) continue;
+    const std::string text = token.normalized ? Normalize(token.content, TextPlace::kStart) : token.content;
+    token_bytes_[token.id] = sentencepiece ? UnmarkSpaces(text) : text;
   }
+}
+
+std::string Tokenizer::Normalize(absl::string_view text, TextPlace place) const {
+  if (spec_.sentencepiece.has_value() && spec_.sentencepiece->in_normalizer) {
+    const bool prefix = spec_.sentencepiece->prefix == SentencePieceRules::Prefix::kAlways;
+    return absl::StrCat(prefix && place != TextPlace::kInside ? kSpaceMark : "", MarkSpaces(text));
+  }
+  return spec_.normalizer == Normalizer::kNfc ? NormalizeNfc(text) : std::string(text);
+}
+
+// The added tokens that are matched in raw text, or those that are matched in normalized text.
+AddedTokenMatcher Tokenizer::MakeMatcher(bool normalized) const {
+  std::vector<AddedToken> tokens;
+  for (AddedToken token : spec_.added) {
+    if (token.normalized != normalized) continue;
+    if (normalized) token.content = Normalize(token.content, TextPlace::kStart);
+    tokens.push_back(std::move(token));
+  }
+  return AddedTokenMatcher(std::move(tokens));
 }
 
 std::vector<int32_t> Tokenizer::Encode(absl::string_view text, const EncodeOptions& options) const {
@@ -60,12 +73,14 @@ std::vector<int32_t> Tokenizer::Encode(absl::string_view text, const EncodeOptio
   return ids;
 }
 
-std::vector<int32_t> Tokenizer::EncodeParts(absl::Span<const TextPart> parts) const {
+std::vector<int32_t> Tokenizer::EncodeParts(absl::Span<const TextPart> parts, TextPlace* place) const {
+  TextPlace start = TextPlace::kStart;
+  if (place == nullptr) place = &start;
   std::vector<int32_t> ids;
   std::string plain;  // text since the last token that was cut out
   bool allow_special = true;
   const auto flush = [&] {
-    EncodePlain(plain, allow_special, &ids);
+    EncodePlain(plain, allow_special, place, &ids);
     plain.clear();
     allow_special = true;
   };
@@ -80,6 +95,7 @@ std::vector<int32_t> Tokenizer::EncodeParts(absl::Span<const TextPart> parts) co
       } else {
         flush();
         ids.push_back(span.id);
+        *place = TextPlace::kAfterToken;
       }
     }
   }
@@ -87,37 +103,58 @@ std::vector<int32_t> Tokenizer::EncodeParts(absl::Span<const TextPart> parts) co
   return ids;
 }
 
-void Tokenizer::EncodePlain(absl::string_view text, bool allow_special, std::vector<int32_t>* ids) const {
+void Tokenizer::EncodePlain(absl::string_view text, bool allow_special, TextPlace* place,
+                            std::vector<int32_t>* ids) const {
   if (text.empty()) return;
-  const std::string normalized = Normalize(spec_.normalizer, text);
+  const std::string normalized = Normalize(text, *place);
   for (const TextSpan& span : normalized_tokens_.Split(normalized, allow_special)) {
     if (span.id >= 0) {
       ids->push_back(span.id);
+      *place = TextPlace::kAfterToken;
     } else {
-      EncodeWords(span.text, ids);
+      EncodeWords(span.text, *place, ids);
+      *place = TextPlace::kInside;
     }
   }
 }
 
-void Tokenizer::EncodeWords(absl::string_view text, std::vector<int32_t>* ids) const {
+// A stretch as Metaspace leaves it.
+std::string Tokenizer::MarkStretch(absl::string_view text, TextPlace place) const {
+  using Prefix = SentencePieceRules::Prefix;
+  std::string marked = MarkSpaces(text);
+  const Prefix prefix = spec_.sentencepiece->prefix;
+  const bool wanted =
+      prefix == Prefix::kAlways ? place != TextPlace::kInside : prefix == Prefix::kFirst && place == TextPlace::kStart;
+  if (wanted && !absl::StartsWith(marked, kSpaceMark)) marked.insert(0, kSpaceMark.data(), kSpaceMark.size());
+  return marked;
+}
+
+void Tokenizer::EncodeWords(absl::string_view text, TextPlace place, std::vector<int32_t>* ids) const {
   std::vector<absl::string_view> pieces;
-  pretokenizer_.Split(text, &pieces);
+  std::string marked;
+  if (spec_.sentencepiece.has_value()) {
+    if (!spec_.sentencepiece->in_normalizer) text = marked = MarkStretch(text, place);
+    spec_.sentencepiece->split_words ? SplitAtMarks(text, &pieces) : pieces.push_back(text);
+  } else {
+    pretokenizer_.Split(text, &pieces);
+  }
   for (const absl::string_view piece : pieces) bpe_.Encode(piece, ids);
 }
 
 std::string Tokenizer::Decode(absl::Span<const int32_t> ids, bool skip_special) const {
-  std::string bytes;
-  for (const int32_t id : ids) {
-    if (skip_special && IsSpecial(id)) continue;
-    const absl::string_view token = TokenBytes(id);
-    bytes.append(token.data(), token.size());
-  }
-  return ReplaceInvalidUtf8(bytes);
+  StreamDecoder decoder(this, skip_special);
+  std::string text;
+  for (const int32_t id : ids) text += decoder.Push(id);
+  return text + decoder.Finish();
 }
 
 absl::string_view Tokenizer::TokenBytes(int32_t id) const {
   if (id < 0 || id >= static_cast<int64_t>(token_bytes_.size())) return "";
   return token_bytes_[id];
+}
+
+bool Tokenizer::IsByte(int32_t id) const {
+  return id >= 0 && id < static_cast<int64_t>(is_byte_.size()) && is_byte_[id];
 }
 
 bool Tokenizer::IsSpecial(int32_t id) const {
@@ -128,19 +165,36 @@ bool Tokenizer::IsStop(int32_t id) const {
   return std::find(spec_.stop_ids.begin(), spec_.stop_ids.end(), id) != spec_.stop_ids.end();
 }
 
+StreamDecoder::StreamDecoder(const Tokenizer* tokenizer, bool skip_special)
+    : tokenizer_(tokenizer),
+      skip_special_(skip_special),
+      sentencepiece_(tokenizer->spec().sentencepiece.has_value()),
+      strip_space_(sentencepiece_ && tokenizer->spec().sentencepiece->strip_first_space) {}
+
 std::string StreamDecoder::Push(int32_t id) {
-  if (skip_special_ && tokenizer_->IsSpecial(id)) return "";
   const absl::string_view token = tokenizer_->TokenBytes(id);
-  pending_.append(token.data(), token.size());
-  const size_t whole = pending_.size() - IncompleteUtf8Suffix(pending_);
-  std::string text = ReplaceInvalidUtf8(absl::string_view(pending_).substr(0, whole));
-  pending_.erase(0, whole);
+  if (token.empty() || (skip_special_ && tokenizer_->IsSpecial(id))) return "";
+  if (!sentencepiece_ || tokenizer_->IsByte(id)) {
+    pending_.append(token.data(), token.size());
+    return sentencepiece_ ? "" : TakePending(pending_.size() - IncompleteUtf8Suffix(pending_));
+  }
+  return WithoutFirstSpace(absl::StrCat(TakePending(pending_.size()), token));
+}
+
+std::string StreamDecoder::Finish() { return WithoutFirstSpace(TakePending(pending_.size())); }
+
+// The text of the first bytes that were held back.
+std::string StreamDecoder::TakePending(size_t length) {
+  const absl::string_view bytes = absl::string_view(pending_).substr(0, length);
+  std::string text = sentencepiece_ ? TextOfBytes(bytes) : ReplaceInvalidUtf8(bytes);
+  pending_.erase(0, length);
   return text;
 }
 
-std::string StreamDecoder::Finish() {
-  std::string text = ReplaceInvalidUtf8(pending_);
-  pending_.clear();
+std::string StreamDecoder::WithoutFirstSpace(std::string text) {
+  if (!strip_space_ || text.empty()) return text;
+  strip_space_ = false;
+  if (text[0] == ' ') text.erase(0, 1);
   return text;
 }
 

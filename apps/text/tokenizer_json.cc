@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/types/optional.h"
 #include "apps/text/json.h"
+#include "apps/text/sentencepiece_json.h"
 
 namespace lorikeet::text {
 namespace {
@@ -45,7 +46,9 @@ absl::Status ReadNormalizer(const json& root, BpeSpec* spec) {
   const json* parts = TypeIs(*normalizer, "Sequence") ? Member(*normalizer, "normalizers") : nullptr;
   if (parts != nullptr && parts->is_array() && parts->empty()) return absl::OkStatus();
   if (!TypeIs(*normalizer, "NFC")) {
-    return Refuse("normalizer", absl::StrCat(normalizer->dump(), " is not supported; known are null and NFC"));
+    return Refuse("normalizer", absl::StrCat(normalizer->dump(),
+                                             " is not supported; known are null, NFC, and Replace of \" \" by"
+                                             " \"\u2581\" with or without Prepend"));
   }
   spec->normalizer = Normalizer::kNfc;
   return absl::OkStatus();
@@ -134,18 +137,42 @@ absl::Status ReadMerges(const json& model, BpeSpec* spec) {
   return absl::OkStatus();
 }
 
-// Options of the model that would change ids and that byte-level tokenizers leave off.
+// Options of the model that would change ids and that the known tokenizers leave off.
 absl::Status CheckModelOptions(const json& model) {
   if (Member(model, "type") != nullptr && !TypeIs(model, "BPE")) {
     return Refuse("model.type", absl::StrCat(Member(model, "type")->dump(), " is not supported; only BPE is"));
   }
   const json* dropout = Member(model, "dropout");
   if (dropout != nullptr && *dropout != 0) return Refuse("model.dropout", "must be null or 0");
-  if (BoolMember(model, "byte_fallback", false)) return Refuse("model.byte_fallback", "is not supported");
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     const json* value = Member(model, key);
     if (value != nullptr && *value != "") return Refuse(absl::StrCat("model.", key), "is not supported");
   }
+  return absl::OkStatus();
+}
+
+// How text becomes symbols: SentencePiece's rules, or a normalizer and a pre-tokenizer of byte level.
+absl::Status ReadTextRules(const json& root, const json& model, BpeSpec* spec) {
+  if (IsSentencePieceJson(root)) {
+    absl::StatusOr<SentencePieceRules> rules = ReadSentencePieceRules(root);
+    if (!rules.ok()) return rules.status();
+    spec->sentencepiece = *rules;
+    return absl::OkStatus();
+  }
+  if (BoolMember(model, "byte_fallback", false)) return Refuse("model.byte_fallback", "is not supported at byte level");
+  if (absl::Status s = ReadNormalizer(root, spec); !s.ok()) return s;
+  return ReadPretokenizer(root, spec);
+}
+
+// "unk_token": byte-level vocabularies leave nothing unknown, and theirs is never met.
+absl::Status ReadUnknown(const json& model, BpeSpec* spec) {
+  const std::string* unknown = StringMember(model, "unk_token");
+  if (unknown == nullptr || !spec->sentencepiece.has_value()) return absl::OkStatus();
+  const auto it = std::find(spec->vocab.begin(), spec->vocab.end(), *unknown);
+  if (it == spec->vocab.end()) {
+    return Refuse("model.unk_token", absl::StrCat("\"", *unknown, "\" is not in the vocabulary"));
+  }
+  spec->sentencepiece->unknown_id = static_cast<int32_t>(it - spec->vocab.begin());
   return absl::OkStatus();
 }
 
@@ -225,9 +252,9 @@ absl::Status ReadTokenizerJson(const std::string& text, BpeSpec* spec) {
   if (model == nullptr || !model->is_object()) return Refuse("model", "missing, or not an object");
   if (absl::Status s = CheckModelOptions(*model); !s.ok()) return s;
   spec->ignore_merges = BoolMember(*model, "ignore_merges", false);
-  if (absl::Status s = ReadNormalizer(*root, spec); !s.ok()) return s;
-  if (absl::Status s = ReadPretokenizer(*root, spec); !s.ok()) return s;
+  if (absl::Status s = ReadTextRules(*root, *model, spec); !s.ok()) return s;
   if (absl::Status s = ReadVocab(*model, spec); !s.ok()) return s;
+  if (absl::Status s = ReadUnknown(*model, spec); !s.ok()) return s;
   if (absl::Status s = ReadMerges(*model, spec); !s.ok()) return s;
   if (absl::Status s = ReadAddedTokens(*root, spec); !s.ok()) return s;
   const json* processor = Member(*root, "post_processor");
@@ -254,16 +281,21 @@ absl::Status ReadNamedToken(const json& config, const char* key, const BpeSpec& 
   return absl::OkStatus();
 }
 
-absl::Status ReadNamedTokens(const std::string& text, BpeSpec* spec) {
+absl::Status InFile(const char* file, const absl::Status& status) {
+  return status.ok() ? status : absl::Status(status.code(), absl::StrCat(file, ": ", status.message()));
+}
+
+absl::Status ReadNamedTokens(const char* file, const std::string& text, BpeSpec* spec) {
   absl::StatusOr<json> config = ParseJson(text);
-  if (!config.ok()) return config.status();
+  if (!config.ok()) return InFile(file, config.status());
   for (const auto& [key, id] :
        {std::make_pair("bos_token", &spec->bos_id), std::make_pair("eos_token", &spec->eos_id),
         std::make_pair("pad_token", &spec->pad_id), std::make_pair("unk_token", &spec->unk_id)}) {
-    if (absl::Status s = ReadNamedToken(*config, key, *spec, id); !s.ok()) return s;
+    if (absl::Status s = ReadNamedToken(*config, key, *spec, id); !s.ok()) return InFile(file, s);
   }
   const json* chat = Member(*config, "chat_template");
   if (chat == nullptr) return absl::OkStatus();
+  spec->chat_template_source = file;
   if (const std::string* jinja = chat->get_ptr<const json::string_t*>()) {
     spec->chat_template = *jinja;
   } else if (chat->is_array()) {  // several, by name
@@ -291,10 +323,6 @@ absl::Status ReadGenerationConfig(const std::string& text, BpeSpec* spec) {
   return absl::OkStatus();
 }
 
-absl::Status InFile(const char* file, const absl::Status& status) {
-  return status.ok() ? status : absl::Status(status.code(), absl::StrCat(file, ": ", status.message()));
-}
-
 absl::StatusOr<std::string> ReadIfThere(const std::string& path) {
   constexpr size_t kLargest = size_t{256} << 20;  // the largest in use are about 30 MB
   std::ifstream file(path, std::ios::binary);
@@ -319,18 +347,21 @@ absl::StatusOr<BpeSpec> TokenizerSpecFromJson(const TokenizerFiles& files) {
   absl::Status status = InFile("tokenizer.json", ReadTokenizerJson(files.tokenizer_json, &spec));
   if (!status.ok()) return status;
   if (!files.special_tokens_map_json.empty()) {
-    status = InFile("special_tokens_map.json", ReadNamedTokens(files.special_tokens_map_json, &spec));
+    status = ReadNamedTokens("special_tokens_map.json", files.special_tokens_map_json, &spec);
     if (!status.ok()) return status;
   }
   if (!files.tokenizer_config_json.empty()) {
-    status = InFile("tokenizer_config.json", ReadNamedTokens(files.tokenizer_config_json, &spec));
+    status = ReadNamedTokens("tokenizer_config.json", files.tokenizer_config_json, &spec);
     if (!status.ok()) return status;
   }
   if (!files.generation_config_json.empty()) {
     status = InFile("generation_config.json", ReadGenerationConfig(files.generation_config_json, &spec));
     if (!status.ok()) return status;
   }
-  if (!files.chat_template_jinja.empty()) spec.chat_template = files.chat_template_jinja;
+  if (!files.chat_template_jinja.empty()) {
+    spec.chat_template = files.chat_template_jinja;
+    spec.chat_template_source = "chat_template.jinja";
+  }
   if (spec.eos_id >= 0 && std::find(spec.stop_ids.begin(), spec.stop_ids.end(), spec.eos_id) == spec.stop_ids.end()) {
     spec.stop_ids.push_back(spec.eos_id);
   }

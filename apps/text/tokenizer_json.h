@@ -4,8 +4,9 @@
 //   absl::StatusOr<BpeSpec> spec = TokenizerSpecFromJson(files);
 //   WriteFile("tokenizer.json", ToTokenizerJson(*spec));               // the tokenizers package loads it and agrees
 //
-// Read: model type BPE at byte level, with the normalizers none and NFC and the pre-tokenizers of pretokenizer.h;
-// merges as "a b" or ["a", "b"]; TemplateProcessing as what stands around a text. Anything else that would change ids
+// Read: model type BPE, at byte level (the normalizers none and NFC, the pre-tokenizers of pretokenizer.h) or
+// SentencePiece-style (sentencepiece_json.h); merges as "a b" or ["a", "b"]; TemplateProcessing as what stands around a
+// text. Anything else that would change ids
 // is an error that prints it, never a guess: an unknown expression, dropout, a prefix or suffix for subwords, an id
 // other than the one the reference would give. tokenizer_config.json and special_tokens_map.json name the BOS, EOS,
 // padding and unknown tokens and the chat template, generation_config.json the ids that end a generation; all three may

@@ -126,6 +126,117 @@ TEST(TokenizerJson, CutOffAnywhereItIsAnErrorAndNothingWorse) {
   }
 }
 
+constexpr char kMistral[] = R"({
+  "version": "1.0", "normalizer": null, "post_processor": null,
+  "added_tokens": [{"id": 0, "content": "<unk>", "special": true, "normalized": false},
+                   {"id": 1, "content": "<s>", "special": true, "normalized": false}],
+  "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": false},
+  "decoder": {"type": "Sequence", "decoders": [
+      {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"},
+      {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
+  "model": {"type": "BPE", "unk_token": "<unk>", "fuse_unk": true, "byte_fallback": true,
+            "vocab": {"<unk>": 0, "<s>": 1, "▁": 2, "a": 3, "b": 4, "▁a": 5, "▁ab": 6},
+            "merges": ["▁ a", "▁a b"]}
+})";
+
+constexpr char kReplace[] = R"({"type": "Replace", "pattern": {"String": " "}, "content": "▁"})";
+constexpr char kPrepend[] = R"({"type": "Prepend", "prepend": "▁"})";
+
+json Mistral(const char* pointer = "", json value = json()) {
+  json root = json::parse(kMistral);
+  if (*pointer != 0) root[json::json_pointer(pointer)] = std::move(value);
+  return root;
+}
+
+json WithNormalizers(std::vector<const char*> parts) {
+  json root = Mistral("/pre_tokenizer", nullptr);
+  json list = json::array();
+  for (const char* part : parts) list.push_back(json::parse(part));
+  root["normalizer"] = {{"type", "Sequence"}, {"normalizers", list}};
+  return root;
+}
+
+TEST(SentencePieceJson, ItsSpellingsAreKnownApart) {
+  using Prefix = SentencePieceRules::Prefix;
+  const auto expect = [](const json& root, Prefix prefix, bool in_normalizer, bool split_words) {
+    const absl::StatusOr<BpeSpec> spec = Read(root);
+    ASSERT_TRUE(spec.ok()) << spec.status();
+    ASSERT_TRUE(spec->sentencepiece.has_value());
+    EXPECT_EQ(spec->sentencepiece->prefix, prefix) << root["pre_tokenizer"];
+    EXPECT_EQ(spec->sentencepiece->in_normalizer, in_normalizer);
+    EXPECT_EQ(spec->sentencepiece->split_words, split_words);
+    EXPECT_EQ(spec->sentencepiece->unknown_id, 0);
+  };
+  expect(Mistral(), Prefix::kFirst, false, false);
+  expect(Mistral("/pre_tokenizer/prepend_scheme", "always"), Prefix::kAlways, false, false);
+  expect(Mistral("/pre_tokenizer", {{"type", "Metaspace"}, {"replacement", "▁"}, {"add_prefix_space", false}}),
+         Prefix::kNever, false, true);
+  expect(WithNormalizers({kPrepend, kReplace}), Prefix::kAlways, true, false);
+  expect(WithNormalizers({kReplace}), Prefix::kNever, true, false);
+  json gemma = WithNormalizers({kReplace});
+  gemma["pre_tokenizer"] = json::parse(
+      R"({"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious", "invert": false})");
+  expect(gemma, Prefix::kNever, true, false);
+}
+
+TEST(SentencePieceJson, WhatIsNotKnownIsAnErrorThatPrintsIt) {
+  ExpectRefused(Mistral("/pre_tokenizer/replacement", "_"), "\"_\"");
+  ExpectRefused(Mistral("/pre_tokenizer/prepend_scheme", "sometimes"), "sometimes");
+  ExpectRefused(Mistral("/pre_tokenizer/add_prefix_space", false), "add_prefix_space");
+  ExpectRefused(Mistral("/normalizer", {{"type", "NFKC"}}), "NFKC");
+  ExpectRefused(WithNormalizers({kReplace, kReplace}), "normalizer");
+  ExpectRefused(WithNormalizers({R"({"type": "Prepend", "prepend": "x"})", kReplace}), "normalizer");
+  ExpectRefused(WithNormalizers({kPrepend}), "normalizer");
+  ExpectRefused(Mistral("/decoder", nullptr), "decoder");
+  ExpectRefused(Mistral("/decoder/decoders/3/start", 2), "decoder");
+  ExpectRefused(Mistral("/decoder/decoders/1/type", "WordPiece"), "WordPiece");
+  ExpectRefused(Mistral("/model/unk_token", "<nowhere>"), "<nowhere>");
+  json both = WithNormalizers({kReplace});
+  both["pre_tokenizer"] = {{"type", "ByteLevel"}};
+  ExpectRefused(both, "ByteLevel");
+}
+
+TEST(SentencePieceJson, CutOffAnywhereItIsAnErrorAndNothingWorse) {
+  const std::string whole = Mistral().dump();
+  for (size_t length = 0; length < whole.size(); ++length) {
+    TokenizerFiles files;
+    files.tokenizer_json = whole.substr(0, length);
+    EXPECT_FALSE(TokenizerSpecFromJson(files).ok()) << length;
+  }
+}
+
+TEST(TokenizerJson, AFileWithAnyByteChangedIsAnErrorOrATokenizer) {
+  int loaded = 0;
+  for (const std::string& whole : {Small().dump(), Mistral().dump()}) {
+    for (size_t i = 0; i < whole.size(); ++i) {
+      TokenizerFiles files;
+      files.tokenizer_json = whole;
+      files.tokenizer_json[i] = "0,\"}]x\x80"[i % 7];
+      absl::StatusOr<BpeSpec> spec = TokenizerSpecFromJson(files);
+      if (!spec.ok()) continue;
+      const absl::StatusOr<Tokenizer> tokenizer = Tokenizer::Create(*std::move(spec));
+      ASSERT_TRUE(tokenizer.ok()) << files.tokenizer_json << tokenizer.status();
+      tokenizer->Decode(tokenizer->Encode("ab <s>\u4e2d", {.allow_special = true}));
+      ++loaded;
+    }
+  }
+  EXPECT_GT(loaded, 10);
+}
+
+// Merges may repeat, go round in circles as far as the vocabulary has words for it, or join what nothing starts from.
+TEST(TokenizerJson, MergesThatLeadNowhereEndAllTheSame) {
+  json root = Small();
+  root["model"]["vocab"] = {{"a", 0}, {"b", 1}, {"ab", 2}, {"ba", 3}, {"aba", 4}, {"", 5}};
+  root["model"]["merges"] = json::parse(R"(["a b", "b a", "ab a", "a ba", "a b", ["", "a"], ["a", ""], ["", ""]])");
+  root["added_tokens"] = json::array();
+  absl::StatusOr<BpeSpec> spec = Read(root);
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  const Tokenizer tokenizer = *Tokenizer::Create(*std::move(spec));
+  std::string text;
+  for (int i = 0; i < 1000; ++i) text += i % 3 == 0 ? "ab" : "ba";
+  EXPECT_EQ(tokenizer.Decode(tokenizer.Encode(text)), text);
+}
+
 TEST(TokenizerJson, ADirectoryWithoutTheFileIsAnErrorWithItsPath) {
   const absl::Status status = ReadTokenizerFiles(testing::TempDir() + "/nowhere").status();
   EXPECT_NE(status.message().find("nowhere/tokenizer.json"), absl::string_view::npos) << status;
@@ -208,7 +319,7 @@ void ExpectGgufRefused(Change change, absl::string_view reason) {
 }
 
 TEST(GgufSpec, WhatTheFileGetsWrongIsAnErrorThatNamesTheKey) {
-  ExpectGgufRefused([](auto& m) { m.model = "llama"; }, "llama");
+  ExpectGgufRefused([](auto& m) { m.model = "bert"; }, "bert");
   ExpectGgufRefused([](auto& m) { m.pre = "tekken"; }, "tekken");
   ExpectGgufRefused([](auto& m) { m.add_space_prefix = true; }, "add_space_prefix");
   ExpectGgufRefused([](auto& m) { m.token_type.pop_back(); }, "token_type");

@@ -1,6 +1,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "apps/text/sentencepiece_json.h"
 #include "apps/text/tokenizer_json.h"
 #include "nlohmann/json.hpp"
 
@@ -32,13 +33,15 @@ json ModelJson(const BpeSpec& spec) {
   json vocab = json::object(), merges = json::array();
   for (size_t id = 0; id < spec.vocab.size(); ++id) vocab[spec.vocab[id]] = id;
   for (const Merge& m : spec.merges) merges.push_back(json::array({spec.vocab[m.left], spec.vocab[m.right]}));
+  const SentencePieceRules* rules = spec.sentencepiece.has_value() ? &*spec.sentencepiece : nullptr;
+  const bool has_unknown = rules != nullptr && rules->unknown_id >= 0;
   return {{"type", "BPE"},
           {"dropout", nullptr},
-          {"unk_token", nullptr},
+          {"unk_token", has_unknown ? json(std::string(spec.TokenText(rules->unknown_id))) : json(nullptr)},
           {"continuing_subword_prefix", nullptr},
           {"end_of_word_suffix", nullptr},
-          {"fuse_unk", false},
-          {"byte_fallback", false},
+          {"fuse_unk", rules != nullptr && rules->fuse_unknown},
+          {"byte_fallback", rules != nullptr && rules->byte_fallback},
           {"ignore_merges", spec.ignore_merges},
           {"vocab", std::move(vocab)},
           {"merges", std::move(merges)}};
@@ -60,7 +63,9 @@ json AddedTokensJson(const BpeSpec& spec) {
 
 // [prefix] text [suffix], for one text and for a pair.
 json PostProcessorJson(const BpeSpec& spec) {
-  if (spec.prefix_ids.empty() && spec.suffix_ids.empty()) return ByteLevel(true);
+  if (spec.prefix_ids.empty() && spec.suffix_ids.empty()) {
+    return spec.sentencepiece.has_value() ? json(nullptr) : ByteLevel(true);
+  }
   json table = json::object();
   const auto special = [&](int32_t id, int type) -> json {
     const std::string name(spec.TokenText(id));
@@ -82,16 +87,17 @@ json PostProcessorJson(const BpeSpec& spec) {
 }  // namespace
 
 std::string ToTokenizerJson(const BpeSpec& spec) {
-  const json normalizer = spec.normalizer == Normalizer::kNfc ? json({{"type", "NFC"}}) : json(nullptr);
-  return Dump({{"version", "1.0"},
+  json root = {{"version", "1.0"},
                {"truncation", nullptr},
                {"padding", nullptr},
                {"added_tokens", AddedTokensJson(spec)},
-               {"normalizer", normalizer},
+               {"normalizer", spec.normalizer == Normalizer::kNfc ? json({{"type", "NFC"}}) : json(nullptr)},
                {"pre_tokenizer", PretokenizerJson(spec.pretokenizer)},
                {"post_processor", PostProcessorJson(spec)},
                {"decoder", ByteLevel(true)},
-               {"model", ModelJson(spec)}});
+               {"model", ModelJson(spec)}};
+  if (spec.sentencepiece.has_value()) WriteSentencePieceRules(*spec.sentencepiece, &root);
+  return Dump(root);
 }
 
 std::string ToTokenizerConfigJson(const BpeSpec& spec) {

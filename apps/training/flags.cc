@@ -18,7 +18,7 @@ ABSL_FLAG(std::string, data, kDefault.data,
 ABSL_FLAG(std::string, eval_data, kDefault.eval_data, "held-out rows, as --data; empty: --eval_fraction of --data");
 ABSL_FLAG(double, eval_fraction, kDefault.eval_fraction, "share of --data that is held out");
 ABSL_FLAG(std::string, output_dir, kDefault.output_dir, "directory for the adapter, the metrics and the checkpoints");
-ABSL_FLAG(std::string, chat_template, kDefault.chat_template, "chatml, llama3 or plain; empty: the model's own");
+ABSL_FLAG(std::string, chat_template, kDefault.chat_template, "chatml, llama3, plain, ...; empty: the model's own");
 ABSL_FLAG(std::string, method, "lora", "lora, qlora, dora, qdora or full");
 ABSL_FLAG(int64_t, lora_r, kDefault.lora_r, "rank of the adapters");
 ABSL_FLAG(double, lora_alpha, kDefault.lora_alpha, "adapters are scaled by lora_alpha / lora_r");

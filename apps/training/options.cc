@@ -119,7 +119,6 @@ absl::Status Validate(const TrainOptions& o) {
   r.Range<int64_t>("save_total_limit", o.save_total_limit, 1, INT64_MAX);
   r.Range<int64_t>("optimizer_memory", o.optimizer_memory, 1 << 20, INT64_MAX);
   r.Range<int>("threads", o.threads, 0, 4096);
-  r.OneOf("chat_template", o.chat_template, {"", "chatml", "llama3", "plain"});
   r.OneOf("lr_scheduler_type", o.lr_scheduler_type, {"constant", "constant_with_warmup", "linear", "cosine"});
   r.OneOf("optim", o.optim, {"adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit"});
   r.OneOf("compute_dtype", o.compute_dtype, {"auto", "bf16", "f32"});

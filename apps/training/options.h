@@ -30,7 +30,7 @@ struct TrainOptions {
   std::string eval_data;  // jsonl; empty: eval_fraction of `data`
   double eval_fraction = 0.05;
   std::string output_dir;
-  std::string chat_template;  // "", "chatml", "llama3", "plain"
+  std::string chat_template;  // a name of apps/text/chat_template.h; empty: the model's own
 
   // What is trained.
   Method method = Method::kLora;

@@ -111,17 +111,21 @@ SPECIAL_TEXTS = [
 ]
 
 
-def write(name, tokenizer, strings, add_special_tokens=False):
+def write_rows(path, strings, ids):
     texts = [s.encode() for s in strings]
-    ids = [encoding.ids for encoding in tokenizer.encode_batch(list(strings), add_special_tokens=add_special_tokens)]
     flat = [i for row in ids for i in row]
     assert max(flat) < 65536
     raw = struct.pack("<I", len(texts)) + struct.pack(f"<{len(texts)}I", *map(len, texts)) + struct.pack(f"<{len(ids)}I", *map(len, ids))
     raw += b"".join(texts) + struct.pack(f"<{len(flat)}H", *flat)
-    path = os.path.join(HERE, "tokenizer", name)
     with open(path, "wb") as file:
         file.write(zstandard.ZstdCompressor(level=22).compress(raw))
     print(f"{path}: {len(texts)} strings, {sum(map(len, texts))} bytes, {len(flat)} ids, {os.path.getsize(path)} bytes compressed")
+
+
+def write(name, tokenizer, strings, add_special_tokens=False):
+    strings = list(strings)
+    ids = [encoding.ids for encoding in tokenizer.encode_batch(strings, add_special_tokens=add_special_tokens)]
+    write_rows(os.path.join(HERE, "tokenizer", name), strings, ids)
 
 
 def main():

@@ -26,6 +26,15 @@ PATTERNS = {
     "qwen35": CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+" + TAIL,
 }
 FAMILIES = ["gpt2", "smollm", "llama3", "qwen2", "qwen35"]
+SPACE = "\u2581"
+PREPEND = normalizers.Sequence([normalizers.Prepend(SPACE), normalizers.Replace(" ", SPACE)])
+# SentencePiece-style family: (normalizer, pre-tokenizer, byte tokens?, does decoding strip a space?)
+SENTENCEPIECE = {
+    "llama2": (PREPEND, None, True, True),
+    "mistral": (None, pre_tokenizers.Metaspace(SPACE, prepend_scheme="first", split=False), True, True),
+    "gemma": (normalizers.Replace(" ", SPACE), pre_tokenizers.Split(" ", "merged_with_previous"), True, False),
+    "metaspace": (None, pre_tokenizers.Metaspace(SPACE, prepend_scheme="always", split=True), False, True),
+}
 MARKERS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 ADDED = [  # every flag once
     AddedToken("<tool_call>", normalized=False),
@@ -90,6 +99,54 @@ def train(family, texts):
     return tokenizer
 
 
+def train_sentencepiece(family, texts):
+    """Merges are learnt over words; the vocabulary is put together as SentencePiece's converter does: unknown, BOS and
+    EOS, the bytes, then characters and merges. Characters that few texts have are left to the bytes. No merges are learnt
+    from markers: joined from plain text the reference would make control tokens of them, and Lorikeet does not."""
+    normalizer, pre_tokenizer, byte_fallback, strip = SENTENCEPIECE[family]
+    learner = Tokenizer(models.BPE())
+    learner.pre_tokenizer = pre_tokenizers.Metaspace(SPACE, prepend_scheme="always", split=family != "gemma")
+    learner.train_from_iterator([t for t in texts if len(t) < 1000 and t not in MARKED],
+                                trainers.BpeTrainer(vocab_size=700, limit_alphabet=260, min_frequency=2, show_progress=False))
+    learnt = json.loads(learner.to_str())["model"]
+    vocab = ["<unk>", "<s>", "</s>"] + [f"<0x{b:02X}>" for b in range(256) if byte_fallback]
+    vocab += [t for t in sorted(learnt["vocab"], key=learnt["vocab"].get) if t not in vocab]
+    tokenizer = Tokenizer(models.BPE(vocab={t: i for i, t in enumerate(vocab)}, merges=[tuple(m) for m in learnt["merges"]],
+                                     unk_token="<unk>", fuse_unk=family != "metaspace", byte_fallback=byte_fallback))
+    if normalizer:
+        tokenizer.normalizer = normalizer
+    if pre_tokenizer:
+        tokenizer.pre_tokenizer = pre_tokenizer
+    steps = [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
+    tokenizer.decoder = decoders.Sequence(steps + [decoders.Strip(" ", 1, 0)] if strip else steps)
+    tokenizer.add_special_tokens([AddedToken(t, normalized=False, special=True) for t in ["<unk>", "<s>", "</s>"]])
+    tokenizer.add_special_tokens(MARKERS)
+    for token in ADDED:
+        tokenizer.add_tokens([token])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A <s>:1 $B:1", special_tokens=[("<s>", tokenizer.token_to_id("<s>"))])
+    return tokenizer
+
+
+def write_decoded(out, family, tokenizer, count):
+    """Any ids at all, many of them bytes, and what they decode to."""
+    rng = random.Random(7)
+    size = tokenizer.get_vocab_size()
+    bytes_of = [i for i in (tokenizer.token_to_id(f"<0x{b:02X}>") for b in range(256)) if i is not None]
+    rows = [[]]
+    for _ in range(count):
+        row = []
+        for _ in range(rng.randrange(1, 12)):
+            if bytes_of and rng.random() < 0.4:  # a character, now and then with a byte lost
+                character = chr(rng.choice([rng.randrange(0x20, 0x250), rng.randrange(0x4E00, 0x9FFF), rng.randrange(0x1F300, 0x1F650)]))
+                ids = [bytes_of[b] for b in character.encode()]
+                row += ids if rng.random() < 0.7 else rng.sample(ids, rng.randrange(len(ids) + 1))
+            else:
+                row.append(rng.choice([rng.randrange(size), tokenizer.token_to_id(SPACE) or 0]))
+        rows.append(row)
+    base.write_rows(os.path.join(out, family + "_decode.zst"), [tokenizer.decode(row, skip_special_tokens=False) for row in rows], rows)
+
+
 def write(out, family, tokenizer, texts):
     os.makedirs(out, exist_ok=True)
     with open(os.path.join(out, family + ".json.zst"), "wb") as file:
@@ -110,6 +167,10 @@ def main():
     texts += [text + word for text, word in zip(texts[:60], [" quokka", "quokka", " I", "\nquokkas"] * 15)]
     for family in FAMILIES:
         write(arguments.out, family, train(family, texts), texts)
+    for family in SENTENCEPIECE:
+        tokenizer = train_sentencepiece(family, texts)
+        write(arguments.out, family, tokenizer, texts)
+        write_decoded(arguments.out, family, tokenizer, 1000)
     if arguments.gguf:
         tokens, merges, types = base.read_vocabulary(arguments.gguf)
         tokenizer = base.build(tokens, merges, [t for t, kind in zip(tokens, types) if kind == 3])
