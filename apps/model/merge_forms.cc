@@ -164,8 +164,8 @@ std::string FormReport(const std::vector<FormResult>& results, const Readout& ad
                   over_four ? "4-bit weights decoded (--load_in_4bit)" : "16-bit weights (without --load_in_4bit)",
                   over_four == options.four_bit_base ? ", as here" : ", which is not what was merged here",
                   ", mean error ", absl::StrFormat("%.3g", best->error.mean), "; 4 bits again ",
-                  cost <= 1 ? "cost next to nothing, " : "lose much of it, ", absl::StrFormat("%+.2f%%", cost),
-                  " of perplexity\n");
+                  cost <= 1 ? "would do as well" : "would lose too much", ", perplexity ",
+                  absl::StrFormat("%+.2f%%", cost), "\n");
   return out;
 }
 

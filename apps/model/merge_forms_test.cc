@@ -98,11 +98,11 @@ TEST(MergeFormsTest, TheNearerSixteenBitFormIsRecommended) {
                                      {MergeForm::kFourBitsAgain, {.max = 3, .mean = 0.3}, 10.05}};
   std::string text = FormReport(results, adapted, {.four_bit_base = false});
   EXPECT_TRUE(absl::StrContains(text, "over the 16-bit weights (without --load_in_4bit), as here")) << text;
-  EXPECT_TRUE(absl::StrContains(text, "next to nothing, +0.50% of perplexity")) << text;
+  EXPECT_TRUE(absl::StrContains(text, "4 bits again would do as well, perplexity +0.50%")) << text;
   results[1].error.mean = 0.01, results[2].perplexity = 12;
   text = FormReport(results, adapted, {.four_bit_base = false});
   EXPECT_TRUE(absl::StrContains(text, "(--load_in_4bit), which is not what was merged here")) << text;
-  EXPECT_TRUE(absl::StrContains(text, "lose much of it, +20.00% of perplexity")) << text;
+  EXPECT_TRUE(absl::StrContains(text, "4 bits again would lose too much, perplexity +20.00%")) << text;
 }
 
 }  // namespace

@@ -47,7 +47,7 @@ BpeSpec Family(const std::string& name) {
   return *std::move(spec);
 }
 
-// Printable ASCII, ChatML's markers and an end of text.
+// Printable ASCII, an end of text, the markers of ChatML and of Llama 3.
 BpeSpec AsciiChat() {
   BpeSpec spec;
   for (char c = '!'; c <= '~'; ++c) spec.vocab.push_back(std::string(1, c));
@@ -55,7 +55,8 @@ BpeSpec AsciiChat() {
   const VocabIndex index = *IndexVocab(spec.vocab);
   spec.merges = {*ResolveMerge(index, "a", "b"), *ResolveMerge(index, "b", "b")};
   int32_t id = static_cast<int32_t>(spec.vocab.size());
-  for (const char* content : {"<|endoftext|>", "<|im_start|>", "<|im_end|>"})
+  for (const char* content :
+       {"<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"})
     spec.added.push_back({.id = id++, .content = content, .special = true});
   spec.bos_id = spec.eos_id = spec.added[0].id;
   spec.stop_ids = {spec.eos_id, spec.added[2].id};
@@ -108,12 +109,12 @@ TEST(GgufExportTest, WhatGgufCannotSayIsRefusedWithTheReason) {
 
 TEST(GgufExportTest, ItBeginsAndEndsAsTrainingDid) {
   BpeSpec spec = AsciiChat();
-  spec.prefix_ids = {spec.bos_id};  // of running text; ChatML has no BOS all the same
-  for (const char* name : {"chatml", "smollm2", "plain", "raw"}) {
+  spec.prefix_ids = {spec.bos_id};  // of running text; ChatML has no BOS all the same, Llama 3's template its own
+  for (const char* name : {"chatml", "smollm2", "llama3", "plain", "raw"}) {
     const absl::StatusOr<ChatTemplate> chat = ChatTemplate::ForTokenizer(spec, name);
     const absl::StatusOr<GgufTokenizerMetadata> m = ToGgufTokenizer(spec, &*chat, 0);
     ASSERT_TRUE(m.ok()) << m.status();
-    EXPECT_EQ(m->add_bos_token.value(), chat->is_bare()) << name;
+    EXPECT_EQ(m->add_bos_token.value(), chat->is_bare() || chat->name() == "llama3") << name;
     EXPECT_EQ(m->eot_token_id.has_value(), !chat->is_bare()) << name;
     EXPECT_EQ(m->chat_template, *chat->Jinja()) << name;
     const absl::Status same = CheckGgufTokenizer(*Tokenizer::Create(spec), &*chat, Written(*m)->metadata());
@@ -123,8 +124,6 @@ TEST(GgufExportTest, ItBeginsAndEndsAsTrainingDid) {
 
 TEST(GgufExportTest, TemplatesWrittenAsJinjaAreRecognisedAgain) {
   BpeSpec spec = AsciiChat();
-  for (const char* content : {"<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"})
-    spec.added.push_back({.id = spec.added.back().id + 1, .content = content, .special = true});
   for (const char* name : {"chatml", "smollm2", "qwen2", "qwen2.5", "llama3"}) {
     const absl::StatusOr<ChatTemplate> chat = ChatTemplate::ForTokenizer(spec, name);
     spec.chat_template = *chat->Jinja();

@@ -186,6 +186,20 @@ TEST(GgufFailureStory, WhatFailsSaysWhyAndLeavesNothing) {
   }
 }
 
+TEST(GgufFailureStory, AFileWhoseProofFailsIsNotKept) {
+  const std::string model = TinyModel("llama_untied"), out = FreshDirectory();
+  // The last norm's weights, 3e38 each: finite in the file, but not what the model computes.
+  std::fstream file(model + "/model.safetensors", std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(-128, std::ios::end);
+  for (int i = 0; i < 32; ++i) file << "\xe6\xb1\x61\x7f";
+  file.close();
+  const Outcome o = RunProgram(
+      absl::StrCat("merge --model=", model, " --gguf=", out, "/a.gguf --gguf_type=f32", " --output_dir=", out, "/dir"));
+  EXPECT_EQ(o.code, 5) << o.err;
+  EXPECT_TRUE(absl::StrContains(o.err, "not finite")) << o.err;
+  EXPECT_TRUE(IsEmpty(out));
+}
+
 TEST(GgufFailureStory, AFileThatIsNoGgufFileOrTheModelItselfIsKept) {
   const std::string out = FreshDirectory(), notes = out + "/notes.txt", model = out + "/model.gguf";
   std::ofstream(notes) << "mine";
