@@ -98,8 +98,10 @@ absl::StatusOr<ModelConfig> ModelConfigFromGguf(const GgufFile& file) {
   if (!architecture.ok())
     return absl::InvalidArgumentError(absl::StrCat(file.where(), ": ", architecture.status().message()));
   if (*architecture != "llama" && *architecture != "qwen2") {
-    return absl::InvalidArgumentError(absl::StrCat(file.where(), ": architecture \"", *architecture,
-                                                   "\" is not supported; known are llama and qwen2"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(file.where(), ": architecture \"", *architecture,
+                     "\" is not supported as GGUF; known are llama and qwen2. For other families use the "
+                     "Hugging Face directory"));
   }
   const TensorInfo* embedding = file.Find("token_embd.weight");
   if (embedding == nullptr || embedding->shape.rank() != 2) {

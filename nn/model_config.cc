@@ -127,6 +127,10 @@ absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view text, absl::strin
   family->read(f, &c);
   f.Ids("bos_token_id", &c.bos_token_ids);
   f.Ids("eos_token_id", &c.eos_token_ids);
+  // Some files say -1 for none; nothing here depends on it.
+  if (const auto pad = json.find("pad_token_id"); pad != json.end() && pad->is_number_unsigned()) {
+    c.pad_token_id = static_cast<int64_t>(pad->get<uint32_t>());
+  }
   if (!f.status().ok()) return f.status();
   if (absl::Status s = DefaultHeadDim(where, &c); !s.ok()) return s;
   if (absl::Status s = ValidateModelConfig(c, where); !s.ok()) return s;
@@ -145,6 +149,7 @@ std::string ModelConfigToJson(const ModelConfig& c, absl::string_view torch_dtyp
   };
   if (!c.bos_token_ids.empty()) j["bos_token_id"] = ids(c.bos_token_ids);
   if (!c.eos_token_ids.empty()) j["eos_token_id"] = ids(c.eos_token_ids);
+  j["pad_token_id"] = c.pad_token_id < 0 ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(c.pad_token_id);
   j["torch_dtype"] = std::string(torch_dtype);
   j["use_cache"] = true;
   return j.dump(2) + "\n";

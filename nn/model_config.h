@@ -46,6 +46,7 @@ struct ModelConfig {
   std::vector<bool> sliding_layers;  // which layers have the window; empty: all
   std::vector<int32_t> bos_token_ids;
   std::vector<int32_t> eos_token_ids;
+  int64_t pad_token_id = -1;  // -1: none. Unused here, but transformers has a default of its own for a file without it
 
   // The window of a layer, 0 for none.
   int64_t WindowOf(int64_t layer) const {

@@ -71,6 +71,15 @@ TEST(ModelConfigTest, AbsentAndNullFieldsHaveTheirDefaults) {
   EXPECT_EQ(c.rope_scaling.kind, RopeScaling::Kind::kNone);
 }
 
+TEST(ModelConfigTest, APaddingTokenIsPassedOn) {
+  EXPECT_EQ(Parse(kLlama)->pad_token_id, -1);
+  EXPECT_EQ(Parse(And(R"("pad_token_id": -1)"))->pad_token_id, -1);
+  EXPECT_EQ(Parse(And(R"("pad_token_id": 96)"))->pad_token_id, 96);
+  EXPECT_NE(ModelConfigToJson(*Parse(kLlama), "").find(R"("pad_token_id": null)"), std::string::npos);
+  EXPECT_NE(ModelConfigToJson(*Parse(And(R"("pad_token_id": 96)")), "").find(R"("pad_token_id": 96)"),
+            std::string::npos);
+}
+
 TEST(ModelConfigTest, BiasesAreTheArchitecturesOwn) {
   const ModelConfig llama = *Parse(And(R"("attention_bias": true, "mlp_bias": true)"));
   EXPECT_TRUE(llama.qkv_bias && llama.o_bias && llama.mlp_bias);
@@ -351,11 +360,12 @@ TEST(ModelConfigTest, WhatIsWrittenIsReadBack) {
       "rope_type": "llama3", "factor": 8, "low_freq_factor": 1.5, "high_freq_factor": 4.5,
       "original_max_position_embeddings": 256})");
   const std::string linear = And(R"("attention_bias": true, "rope_scaling": {"type": "linear", "factor": 2.5})");
-  for (const std::string& json : {std::string(kLlama), llama3, linear, Of("qwen2", kLlama), Of("qwen3", kLlama),
-                                  Of("mistral", kLlama), Of("mistral", And(R"("sliding_window": null)")),
-                                  Gemma("gemma2", R"("query_pre_attn_scalar": 144, "attn_logit_softcapping": null)"),
-                                  Gemma("gemma3_text", R"("rope_scaling": {"type": "linear", "factor": 8})"),
-                                  std::string(kGpt2), Of("phi3", And(R"("partial_rotary_factor": 0.5)"))}) {
+  for (const std::string& json :
+       {std::string(kLlama), llama3, linear, Of("qwen2", kLlama), Of("qwen3", kLlama), Of("mistral", kLlama),
+        Of("mistral", And(R"("sliding_window": null)")),
+        Gemma("gemma2", R"("query_pre_attn_scalar": 144, "attn_logit_softcapping": null)"),
+        Gemma("gemma3_text", R"("rope_scaling": {"type": "linear", "factor": 8})"), std::string(kGpt2),
+        Of("phi3", And(R"("partial_rotary_factor": 0.5, "pad_token_id": 5)"))}) {
     const ModelConfig first = *Parse(json);
     const std::string written = ModelConfigToJson(first, "bfloat16");
     const absl::StatusOr<ModelConfig> again = Parse(written);
@@ -379,6 +389,7 @@ TEST(ModelConfigTest, WhatIsWrittenIsReadBack) {
     EXPECT_EQ(again->intermediate_size, first.intermediate_size);
     EXPECT_EQ(again->tie_word_embeddings, first.tie_word_embeddings);
     EXPECT_EQ(again->eos_token_ids, first.eos_token_ids);
+    EXPECT_EQ(again->pad_token_id, first.pad_token_id);
     EXPECT_NE(written.find(R"("torch_dtype": "bfloat16")"), std::string::npos);
   }
 }

@@ -72,6 +72,7 @@ const std::vector<Case>& LargeCases() {
       {"window", Cu({0, 300}), Cu({0, 300}), 2, 1, 32, true, 40},
       {"window on both sides", Cu({0, 300}), Cu({0, 300}), 1, 1, 32, false, 40},
       {"softcap", Cu({0, 100}), Cu({0, 100}), 2, 1, 24, true, 0, 1.5f},
+      {"window and softcap", Cu({0, 300}), Cu({0, 300}), 2, 1, 32, true, 40, 1.5f},
       {"cached", Cu({0, 1, 3, 40}), Cu({0, 200, 350, 480}), 3, 1, 64},
       {"more queries than keys", Cu({0, 120}), Cu({0, 30}), 2, 1, 64},
   };
