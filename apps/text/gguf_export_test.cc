@@ -149,7 +149,7 @@ TEST(GgufExportTest, EveryDifferenceInTheFileIsFound) {
   bad.eot_token_id.reset();
   found(bad, "would not stop");
   bad = good;
-  bad.chat_template = ChatTemplate::ForTokenizer(spec, "smollm2")->Jinja();
+  bad.chat_template = *ChatTemplate::ForTokenizer(spec, "smollm2")->Jinja();
   found(bad, "a conversation");
   bad = good;
   std::swap(bad.tokens[40], bad.tokens[41]);

@@ -76,8 +76,9 @@ absl::Status Train(AdaptedModel& m, const Tensor& tokens, const Tensor& labels) 
     m.run->weights_version = static_cast<uint64_t>(step) + 1;
     Tape tape;
     const Variable h = m.base.lm->Hidden(rows.batch, nullptr);
-    const Variable loss =
-        LinearCrossEntropy(h, m.base.lm->head(), rows.targets, {.scale = 1.0f / static_cast<float>(rows.answers)});
+    const Variable loss = LinearCrossEntropy(
+        h, m.base.lm->head(), rows.targets,
+        {.scale = 1.0f / static_cast<float>(rows.answers), .softcap = m.base.lm->config().final_softcap});
     tape.Backward(loss, Tensor::Scalar(1, loss.dtype()));
     const double norm = ClipGradNorm(parameters, 1);
     if (absl::Status s = optimizer.Step(schedule.Rate(step)); !s.ok()) return s;

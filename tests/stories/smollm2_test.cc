@@ -134,7 +134,7 @@ void AttachFormulas(CausalLm& lm, bool dora) {
     absl::optional<Tensor> magnitude;
     if (dora) magnitude = MagnitudeFormula(t + 2, base);
     t += dora ? 3 : 2;
-    Attach(site, config, a, b, magnitude, nullptr);
+    Attach(site, config, {.a = a, .b = b}, magnitude, nullptr);
   }
 }
 
