@@ -124,13 +124,21 @@ TEST(GgufExportTest, ItBeginsAndEndsAsTrainingDid) {
 
 TEST(GgufExportTest, TemplatesWrittenAsJinjaAreRecognisedAgain) {
   BpeSpec spec = AsciiChat();
-  for (const char* name : {"chatml", "smollm2", "qwen2", "qwen2.5", "llama3"}) {
+  for (const char* name : {"chatml", "smollm2", "qwen2", "llama3"}) {
     const absl::StatusOr<ChatTemplate> chat = ChatTemplate::ForTokenizer(spec, name);
     spec.chat_template = *chat->Jinja();
     const absl::StatusOr<ChatTemplate> again = ChatTemplate::ForTokenizer(spec, "");
     ASSERT_TRUE(again.ok()) << again.status();
     EXPECT_EQ(*again->Jinja(), *chat->Jinja()) << name;
   }
+}
+
+TEST(GgufExportTest, ATemplateWhoseTextIsNotKnownMustBeTheModelsOwn) {
+  const BpeSpec spec = AsciiChat();
+  const absl::StatusOr<ChatTemplate> chat = ChatTemplate::ForTokenizer(spec, "qwen2.5");
+  ASSERT_TRUE(chat.ok()) << chat.status();
+  const absl::StatusOr<GgufTokenizerMetadata> m = ToGgufTokenizer(spec, &*chat, 0);
+  EXPECT_TRUE(absl::StrContains(m.status().message(), "qwen2.5")) << m.status();
 }
 
 TEST(GgufExportTest, EveryDifferenceInTheFileIsFound) {
