@@ -50,6 +50,11 @@ def attempt(check, theirs, bar, measure):
     row(check, theirs, error, bar, note)
 
 
+def write_tokenizer_config(directory, eos):
+    with open(os.path.join(directory, "tokenizer_config.json"), "w", encoding="utf-8") as f:
+        json.dump({"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": eos}, f)
+
+
 def write_tokenizer(directory):
     """One token for every printable character: enough for programs that want text."""
     alphabet = ["<|end|>"] + [chr(c) for c in range(33, 127)] + ["\u0120", "\u010a"]
@@ -58,8 +63,7 @@ def write_tokenizer(directory):
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens(["<|end|>"])
     tokenizer.save(os.path.join(directory, "tokenizer.json"))
-    with open(os.path.join(directory, "tokenizer_config.json"), "w", encoding="utf-8") as f:
-        json.dump({"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|end|>"}, f)
+    write_tokenizer_config(directory, "<|end|>")
 
 
 def fill(model, seed, scale=0.2):

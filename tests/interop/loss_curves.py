@@ -76,8 +76,8 @@ def write_models(folder, model_file):
     quantized.save_pretrained(packed)
     tokenizer = smollm2.build_tokenizer(model_file)
     for directory in (plain, packed):
-        common.write_tokenizer(directory)
         tokenizer.save(os.path.join(directory, "tokenizer.json"))
+        common.write_tokenizer_config(directory, "<|im_end|>")
     return {"lora": plain, "dora": plain, "qlora": packed}
 
 
