@@ -80,11 +80,12 @@ absl::StatusOr<int32_t> BosId(const BpeSpec& spec) {
                                     ", and GGUF can only say BOS"));
 }
 
-// The first text that a rendered conversation holds names BOS.
+// A conversation begins with the token that a text begins with. Without such a token the file says no, even where BOS
+// is the mark of a turn, as SmolLM2's is.
 bool BeginsWithBos(const BpeSpec& spec, const ChatTemplate& chat, int32_t bos) {
   const absl::StatusOr<std::vector<Segment>> segments =
       chat.Render(std::vector<Message>{{"user", "a"}, {"assistant", "b"}});
-  if (bos < 0 || !segments.ok() || segments->empty()) return false;
+  if (bos < 0 || spec.prefix_ids.empty() || !segments.ok() || segments->empty()) return false;
   const Segment& first = segments->front();
   return first.allow_special && absl::StartsWith(first.text, spec.TokenText(bos));
 }

@@ -122,6 +122,18 @@ TEST(GgufExportTest, ItBeginsAndEndsAsTrainingDid) {
   }
 }
 
+TEST(GgufExportTest, AMarkOfATurnIsNoBeginningOfTextsEvenIfItIsBos) {
+  BpeSpec spec = AsciiChat();
+  const auto mark = std::find_if(spec.added.begin(), spec.added.end(),
+                                 [](const AddedToken& t) { return t.content == "<|im_start|>"; });
+  ASSERT_NE(mark, spec.added.end());
+  spec.bos_id = mark->id;
+  const absl::StatusOr<ChatTemplate> chat = ChatTemplate::ForTokenizer(spec, "chatml");
+  const absl::StatusOr<GgufTokenizerMetadata> m = ToGgufTokenizer(spec, &*chat, 0);
+  ASSERT_TRUE(m.ok()) << m.status();
+  EXPECT_FALSE(m->add_bos_token.value());
+}
+
 TEST(GgufExportTest, TemplatesWrittenAsJinjaAreRecognisedAgain) {
   BpeSpec spec = AsciiChat();
   for (const char* name : {"chatml", "smollm2", "qwen2", "llama3"}) {
