@@ -9,9 +9,13 @@
 #ifndef LORIKEET_NN_CAUSAL_LM_H_
 #define LORIKEET_NN_CAUSAL_LM_H_
 
+#include <optional>
+
 #include "autograd/variable.h"
 #include "nn/batch.h"
+#include "nn/embedding.h"
 #include "nn/kv_cache.h"
+#include "nn/linear.h"
 #include "nn/linear_map.h"
 #include "nn/model_config.h"
 #include "nn/module.h"
@@ -23,17 +27,17 @@ namespace lorikeet {
 
 class CausalLm : public Module {
  public:
-  virtual const ModelConfig& config() const = 0;
-  virtual DType compute_dtype() const = 0;
+  const ModelConfig& config() const { return config_; }
+  DType compute_dtype() const { return compute_dtype_; }
 
   // Runs each layer under Checkpoint: less memory, one more forward pass.
-  virtual void set_gradient_checkpointing(bool on) = 0;
+  void set_gradient_checkpointing(bool on) { checkpointing_ = on; }
 
   virtual Variable Hidden(const Batch& batch, KvCache* cache) = 0;
 
   // The output head, hidden -> vocab; the embedding's own map when they are tied.
-  virtual LinearMap& head() = 0;
-  virtual bool tied_head() const = 0;
+  LinearMap& head() { return head_ ? head_->map() : embed_.map(); }
+  bool tied_head() const { return !head_.has_value(); }
 
   // f32 logits of rows of Hidden, capped where the configuration says so (LinearCrossEntropy is told by an option).
   Tensor Logits(const Tensor& hidden) {
@@ -42,6 +46,26 @@ class CausalLm : public Module {
     const double cap = config().final_softcap;
     return cap > 0 ? tensor::Scale(tensor::Tanh(tensor::Scale(y, 1 / cap)), cap) : y;
   }
+
+ protected:
+  // An empty embedding, and an empty head unless the configuration ties it.
+  CausalLm(const ModelConfig& config, DType compute_dtype)
+      : config_(config), compute_dtype_(compute_dtype), embed_(config.vocab_size, config.hidden_size) {
+    if (!config.tie_word_embeddings) head_.emplace(config.hidden_size, config.vocab_size, /*bias=*/false);
+  }
+  // The head comes last in a checkpoint, after the body that the architecture names.
+  void VisitHead(Visitor& v) {
+    if (head_) v.Child("lm_head", *head_);
+  }
+  bool checkpointing() const { return checkpointing_; }
+  Embedding& embed() { return embed_; }
+
+ private:
+  const ModelConfig config_;
+  const DType compute_dtype_;
+  bool checkpointing_ = false;
+  Embedding embed_;
+  std::optional<Linear> head_;
 };
 
 }  // namespace lorikeet

@@ -1,6 +1,5 @@
 #include "apps/model/merge_forms.h"
 
-#include <algorithm>
 #include <functional>
 #include <memory>
 #include <utility>
@@ -8,11 +7,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
+#include "apps/model/open_model.h"
 #include "nn/dense_map.h"
 #include "nn/load.h"
 #include "nn/module.h"
 #include "peft/adapter_map.h"
-#include "quant/bnb_checkpoint.h"
 #include "tensor/tensor.h"
 
 namespace lorikeet {
@@ -97,8 +96,7 @@ class FormedModel::Restore : public Visitor {
 
 FormedModel::FormedModel(CausalLm& model, const TensorSource& stored, const FormOptions& options)
     : model_(model), stored_(stored), options_(options) {
-  packed_ = std::any_of(stored.tensors().begin(), stored.tensors().end(),
-                        [](const TensorInfo& t) { return IsNf4QuantState(t.name); });
+  packed_ = HoldsNf4(stored);
   Replace replace(*this);
   model_.Visit(replace);
 }
@@ -129,11 +127,9 @@ absl::StatusOr<Tensor> FormedModel::Weight(const std::string& name, const MapSlo
 absl::StatusOr<std::vector<FormResult>> TryForms(CausalLm& model, const TensorSource& stored, FormOptions options,
                                                  const std::vector<text::Example>& examples, const Readout& adapted,
                                                  int64_t rows) {
-  const bool packed = std::any_of(stored.tensors().begin(), stored.tensors().end(),
-                                  [](const TensorInfo& t) { return IsNf4QuantState(t.name); });
   std::vector<FormResult> results;
   for (const MergeForm form : {MergeForm::kSixteenBits, MergeForm::kOverFourBits, MergeForm::kFourBitsAgain}) {
-    if (packed && form == MergeForm::kSixteenBits) continue;
+    if (HoldsNf4(stored) && form == MergeForm::kSixteenBits) continue;
     options.form = form;
     FormedModel formed(model, stored, options);
     const Readout merged = ReadModel(model, examples, rows);

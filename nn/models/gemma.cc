@@ -43,24 +43,21 @@ void GemmaLayer::Visit(Visitor& v) {
 }
 
 Gemma::Gemma(const ModelConfig& c, DType compute_dtype)
-    : config_(c),
-      compute_dtype_(compute_dtype),
+    : CausalLm(c, compute_dtype),
       embed_scale_(EmbedScale(c.hidden_size, compute_dtype)),
       inv_freq_(tensor::RopeFrequencies(c.rope_theta, c.head_dim, c.rope_scaling)),
       local_inv_freq_(c.rope_local_theta > 0 ? tensor::RopeFrequencies(c.rope_local_theta, c.head_dim) : inv_freq_),
-      embed_(c.vocab_size, c.hidden_size),
       norm_(c.hidden_size, c.rms_norm_eps, kStored) {
   for (int64_t i = 0; i < c.num_layers; ++i) layers_.push_back(std::make_unique<GemmaLayer>(c, i));
-  if (!c.tie_word_embeddings) head_.emplace(c.hidden_size, c.vocab_size, /*bias=*/false);
 }
 
 Variable Gemma::Hidden(const Batch& batch, KvCache* cache) {
   const tensor::RopeTable everywhere = tensor::MakeRopeTable(batch.positions, inv_freq_);
   const tensor::RopeTable local = tensor::MakeRopeTable(batch.positions, local_inv_freq_);
-  Variable h = Scale(embed_(batch.tokens, compute_dtype_), embed_scale_);
+  Variable h = Scale(embed()(batch.tokens, compute_dtype()), embed_scale_);
   for (size_t i = 0; i < layers_.size(); ++i) {
-    const tensor::RopeTable& rope = config_.WindowOf(static_cast<int64_t>(i)) > 0 ? local : everywhere;
-    h = RunLayer(checkpointing_, h, [&layer = *layers_[i], batch, rope, cache](const Variable& x) {
+    const tensor::RopeTable& rope = config().WindowOf(static_cast<int64_t>(i)) > 0 ? local : everywhere;
+    h = RunLayer(checkpointing(), h, [&layer = *layers_[i], batch, rope, cache](const Variable& x) {
       return layer(x, batch, rope, cache);
     });
   }
@@ -70,11 +67,11 @@ Variable Gemma::Hidden(const Batch& batch, KvCache* cache) {
 
 void Gemma::Visit(Visitor& v) {
   v.Scope("model", [&] {
-    v.Child("embed_tokens", embed_);
+    v.Child("embed_tokens", embed());
     for (size_t i = 0; i < layers_.size(); ++i) v.Child(absl::StrCat("layers.", i), *layers_[i]);
     v.Child("norm", norm_);
   });
-  if (head_) v.Child("lm_head", *head_);
+  VisitHead(v);
 }
 
 }  // namespace lorikeet

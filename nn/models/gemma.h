@@ -14,13 +14,10 @@
 #define LORIKEET_NN_MODELS_GEMMA_H_
 
 #include <memory>
-#include <optional>
 #include <vector>
 
 #include "nn/attention.h"
 #include "nn/causal_lm.h"
-#include "nn/embedding.h"
-#include "nn/linear.h"
 #include "nn/mlp.h"
 #include "nn/model_config.h"
 #include "nn/rms_norm.h"
@@ -43,24 +40,14 @@ class Gemma : public CausalLm {
  public:
   Gemma(const ModelConfig& config, DType compute_dtype);
 
-  const ModelConfig& config() const override { return config_; }
-  DType compute_dtype() const override { return compute_dtype_; }
-  void set_gradient_checkpointing(bool on) override { checkpointing_ = on; }
   Variable Hidden(const Batch& batch, KvCache* cache) override;
-  LinearMap& head() override { return head_ ? head_->map() : embed_.map(); }
-  bool tied_head() const override { return !head_.has_value(); }
   void Visit(Visitor& v) override;
 
  private:
-  ModelConfig config_;
-  DType compute_dtype_;
-  bool checkpointing_ = false;
   double embed_scale_;
   Tensor inv_freq_, local_inv_freq_;  // [head_dim / 2]; the latter in layers with a window
-  Embedding embed_;
   std::vector<std::unique_ptr<GemmaLayer>> layers_;
   RmsNormLayer norm_;
-  std::optional<Linear> head_;
 };
 
 }  // namespace lorikeet

@@ -44,19 +44,16 @@ void Gpt2Layer::Visit(Visitor& v) {
 }
 
 Gpt2::Gpt2(const ModelConfig& c, DType compute_dtype)
-    : config_(c),
-      compute_dtype_(compute_dtype),
-      tokens_(c.vocab_size, c.hidden_size),
+    : CausalLm(c, compute_dtype),
       positions_(c.max_position_embeddings, c.hidden_size),
       norm_(c.hidden_size, c.rms_norm_eps) {
   for (int64_t i = 0; i < c.num_layers; ++i) layers_.push_back(std::make_unique<Gpt2Layer>(c, i));
-  if (!c.tie_word_embeddings) head_.emplace(c.hidden_size, c.vocab_size, /*bias=*/false);
 }
 
 Variable Gpt2::Hidden(const Batch& batch, KvCache* cache) {
-  Variable h = Add(tokens_(batch.tokens, compute_dtype_), positions_(batch.positions, compute_dtype_));
+  Variable h = Add(embed()(batch.tokens, compute_dtype()), positions_(batch.positions, compute_dtype()));
   for (const auto& layer : layers_) {
-    h = RunLayer(checkpointing_, h,
+    h = RunLayer(checkpointing(), h,
                  [&layer = *layer, batch, cache](const Variable& x) { return layer(x, batch, cache); });
   }
   if (cache != nullptr) cache->Advance(batch.tokens.size());
@@ -65,12 +62,12 @@ Variable Gpt2::Hidden(const Batch& batch, KvCache* cache) {
 
 void Gpt2::Visit(Visitor& v) {
   v.Scope("transformer", [&] {
-    v.Child("wte", tokens_);
+    v.Child("wte", embed());
     v.Child("wpe", positions_);
     for (size_t i = 0; i < layers_.size(); ++i) v.Child(absl::StrCat("h.", i), *layers_[i]);
     v.Child("ln_f", norm_);
   });
-  if (head_) v.Child("lm_head", *head_);
+  VisitHead(v);
 }
 
 }  // namespace lorikeet

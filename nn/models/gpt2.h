@@ -11,7 +11,6 @@
 #define LORIKEET_NN_MODELS_GPT2_H_
 
 #include <memory>
-#include <optional>
 #include <vector>
 
 #include "nn/causal_attention.h"
@@ -42,22 +41,13 @@ class Gpt2 : public CausalLm {
  public:
   Gpt2(const ModelConfig& config, DType compute_dtype);
 
-  const ModelConfig& config() const override { return config_; }
-  DType compute_dtype() const override { return compute_dtype_; }
-  void set_gradient_checkpointing(bool on) override { checkpointing_ = on; }
   Variable Hidden(const Batch& batch, KvCache* cache) override;
-  LinearMap& head() override { return head_ ? head_->map() : tokens_.map(); }
-  bool tied_head() const override { return !head_.has_value(); }
   void Visit(Visitor& v) override;
 
  private:
-  ModelConfig config_;
-  DType compute_dtype_;
-  bool checkpointing_ = false;
-  Embedding tokens_, positions_;
+  Embedding positions_;
   std::vector<std::unique_ptr<Gpt2Layer>> layers_;
   LayerNormLayer norm_;
-  std::optional<Linear> head_;
 };
 
 }  // namespace lorikeet

@@ -29,20 +29,17 @@ void LlamaLayer::Visit(Visitor& v) {
 }
 
 Llama::Llama(const ModelConfig& c, DType compute_dtype)
-    : config_(c),
-      compute_dtype_(compute_dtype),
+    : CausalLm(c, compute_dtype),
       inv_freq_(tensor::RopeFrequencies(c.rope_theta, c.head_dim, c.rope_scaling)),
-      embed_(c.vocab_size, c.hidden_size),
       norm_(c.hidden_size, c.rms_norm_eps) {
   for (int64_t i = 0; i < c.num_layers; ++i) layers_.push_back(std::make_unique<LlamaLayer>(c, i));
-  if (!c.tie_word_embeddings) head_.emplace(c.hidden_size, c.vocab_size, /*bias=*/false);
 }
 
 Variable Llama::Hidden(const Batch& batch, KvCache* cache) {
   const tensor::RopeTable rope = tensor::MakeRopeTable(batch.positions, inv_freq_);
-  Variable h = embed_(batch.tokens, compute_dtype_);
+  Variable h = embed()(batch.tokens, compute_dtype());
   for (const auto& layer : layers_) {
-    h = RunLayer(checkpointing_, h,
+    h = RunLayer(checkpointing(), h,
                  [&layer = *layer, batch, rope, cache](const Variable& x) { return layer(x, batch, rope, cache); });
   }
   if (cache != nullptr) cache->Advance(batch.tokens.size());
@@ -51,11 +48,11 @@ Variable Llama::Hidden(const Batch& batch, KvCache* cache) {
 
 void Llama::Visit(Visitor& v) {
   v.Scope("model", [&] {
-    v.Child("embed_tokens", embed_);
+    v.Child("embed_tokens", embed());
     for (size_t i = 0; i < layers_.size(); ++i) v.Child(absl::StrCat("layers.", i), *layers_[i]);
     v.Child("norm", norm_);
   });
-  if (head_) v.Child("lm_head", *head_);
+  VisitHead(v);
 }
 
 }  // namespace lorikeet

@@ -10,12 +10,10 @@
 #define LORIKEET_NN_MODELS_PHI3_H_
 
 #include <memory>
-#include <optional>
 #include <vector>
 
 #include "nn/causal_attention.h"
 #include "nn/causal_lm.h"
-#include "nn/embedding.h"
 #include "nn/linear.h"
 #include "nn/model_config.h"
 #include "nn/rms_norm.h"
@@ -43,23 +41,13 @@ class Phi3 : public CausalLm {
  public:
   Phi3(const ModelConfig& config, DType compute_dtype);
 
-  const ModelConfig& config() const override { return config_; }
-  DType compute_dtype() const override { return compute_dtype_; }
-  void set_gradient_checkpointing(bool on) override { checkpointing_ = on; }
   Variable Hidden(const Batch& batch, KvCache* cache) override;
-  LinearMap& head() override { return head_ ? head_->map() : embed_.map(); }
-  bool tied_head() const override { return !head_.has_value(); }
   void Visit(Visitor& v) override;
 
  private:
-  ModelConfig config_;
-  DType compute_dtype_;
-  bool checkpointing_ = false;
   Tensor inv_freq_;  // [rotary_dim / 2]
-  Embedding embed_;
   std::vector<std::unique_ptr<Phi3Layer>> layers_;
   RmsNormLayer norm_;
-  std::optional<Linear> head_;
 };
 
 }  // namespace lorikeet

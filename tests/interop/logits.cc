@@ -3,10 +3,8 @@
 //   logits --model=DIR --adapter=DIR --tokens=tokens.safetensors --output=logits.safetensors
 //
 // `tokens` i32 [sequences, length] in the one file, `logits` f32 [sequences, length, vocabulary] in the other.
-#include <cstdint>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "absl/flags/flag.h"
 #include "absl/status/status.h"
@@ -14,28 +12,17 @@
 #include "apps/model/adapted_model.h"
 #include "apps/model/model_flags.h"
 #include "apps/program.h"
-#include "nn/batch.h"
 #include "tensor/dtype.h"
 #include "tensor/io/safetensors.h"
 #include "tensor/io/safetensors_writer.h"
 #include "tensor/tensor.h"
+#include "tests/testing/sequences.h"
 
 ABSL_FLAG(std::string, tokens, "", "safetensors file to read");
 ABSL_FLAG(std::string, output, "", "safetensors file to write");
 
 namespace lorikeet {
 namespace {
-
-Batch SequencesOf(const Tensor& tokens) {
-  const int32_t sequences = static_cast<int32_t>(tokens.dim(0)), length = static_cast<int32_t>(tokens.dim(1));
-  std::vector<int32_t> positions, ends = {0};
-  for (int32_t s = 0; s < sequences; ++s) {
-    for (int32_t t = 0; t < length; ++t) positions.push_back(t);
-    ends.push_back((s + 1) * length);
-  }
-  const int64_t n = tokens.size();
-  return {tokens.Reshape({n}), Tensor::From<int32_t>(positions, {n}), Tensor::From<int32_t>(ends, {sequences + 1})};
-}
 
 absl::Status Run() {
   const absl::StatusOr<std::unique_ptr<SafetensorsFile>> file = SafetensorsFile::Open(absl::GetFlag(FLAGS_tokens));

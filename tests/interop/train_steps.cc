@@ -18,7 +18,6 @@
 #include "apps/model/model_flags.h"
 #include "apps/program.h"
 #include "autograd/tape.h"
-#include "nn/batch.h"
 #include "nn/linear_cross_entropy.h"
 #include "optim/adamw.h"
 #include "optim/clip.h"
@@ -27,6 +26,7 @@
 #include "peft/inject.h"
 #include "tensor/io/safetensors.h"
 #include "tensor/tensor.h"
+#include "tests/testing/sequences.h"
 
 ABSL_FLAG(std::string, batches, "", "safetensors file to read");
 ABSL_FLAG(double, learning_rate, 1e-3, "peak learning rate");
@@ -34,34 +34,6 @@ ABSL_FLAG(int64_t, warmup_steps, 5, "steps in which the rate rises from 0");
 
 namespace lorikeet {
 namespace {
-
-struct Rows {
-  Batch batch;
-  Tensor targets;
-  int64_t answers = 0;
-};
-
-// tokens, labels [sequences, length]; a token's target is the next one's label.
-Rows ToRows(const Tensor& tokens, const Tensor& labels) {
-  const int32_t sequences = static_cast<int32_t>(tokens.dim(0)), length = static_cast<int32_t>(tokens.dim(1));
-  const Tensor flat = labels.Contiguous();
-  std::vector<int32_t> positions, targets, ends = {0};
-  Rows rows;
-  for (int32_t s = 0; s < sequences; ++s) {
-    for (int32_t t = 0; t < length; ++t) {
-      const int32_t label = t + 1 < length ? flat.data<int32_t>()[static_cast<size_t>(s * length + t + 1)] : -1;
-      positions.push_back(t);
-      targets.push_back(label < 0 ? -1 : label);
-      rows.answers += label >= 0;
-    }
-    ends.push_back((s + 1) * length);
-  }
-  const int64_t n = tokens.size();
-  rows.batch = {tokens.Contiguous().Reshape({n}), Tensor::From<int32_t>(positions, {n}),
-                Tensor::From<int32_t>(ends, {sequences + 1})};
-  rows.targets = Tensor::From<int32_t>(targets, {n});
-  return rows;
-}
 
 absl::Status Train(AdaptedModel& m, const Tensor& tokens, const Tensor& labels) {
   const int64_t steps = tokens.dim(0);
@@ -72,7 +44,7 @@ absl::Status Train(AdaptedModel& m, const Tensor& tokens, const Tensor& labels) 
   std::printf("step,loss,grad_norm\n");
   for (int64_t step = 0; step < steps; ++step) {
     const auto at = [&](const Tensor& t) { return t.Slice(0, step, step + 1).Squeeze(0); };
-    const Rows rows = ToRows(at(tokens), at(labels));
+    const LabelledSequences rows = SequencesOf(at(tokens), at(labels));
     m.run->weights_version = static_cast<uint64_t>(step) + 1;
     Tape tape;
     const Variable h = m.base.lm->Hidden(rows.batch, nullptr);

@@ -13,7 +13,6 @@
 #include "absl/strings/str_cat.h"
 #include "autograd/tape.h"
 #include "gtest/gtest.h"
-#include "nn/batch.h"
 #include "nn/causal_lm.h"
 #include "nn/linear_cross_entropy.h"
 #include "nn/load.h"
@@ -30,6 +29,7 @@
 #include "tensor/io/file.h"
 #include "tensor/io/safetensors.h"
 #include "tensor/tensor.h"
+#include "tests/testing/sequences.h"
 
 namespace lorikeet {
 namespace {
@@ -61,33 +61,6 @@ std::unique_ptr<CausalLm> Load(const std::string& name, bool four_bit) {
   return model;
 }
 
-// Two sequences of the same length end to end; the target of a token is the next one's label.
-struct Rows {
-  Batch batch;
-  Tensor targets;
-  int64_t answers = 0;
-};
-
-Rows ToRows(const Tensor& tokens, const Tensor& labels) {
-  const int32_t sequences = static_cast<int32_t>(tokens.dim(0)), length = static_cast<int32_t>(tokens.dim(1));
-  std::vector<int32_t> positions, targets, ends = {0};
-  Rows rows;
-  for (int32_t b = 0; b < sequences; ++b) {
-    for (int32_t t = 0; t < length; ++t) {
-      positions.push_back(t);
-      const int32_t label = t + 1 < length ? labels.data<int32_t>()[static_cast<size_t>(b * length + t + 1)] : -1;
-      targets.push_back(label < 0 ? -1 : label);
-      rows.answers += label >= 0;
-    }
-    ends.push_back((b + 1) * length);
-  }
-  const int64_t n = sequences * length;
-  rows.batch = {tokens.Reshape({n}), Tensor::From<int32_t>(positions, {n}),
-                Tensor::From<int32_t>(ends, {sequences + 1})};
-  rows.targets = Tensor::From<int32_t>(targets, {n});
-  return rows;
-}
-
 // Largest difference, and the largest element of `want`; NaN if there is one.
 std::pair<double, double> Difference(const Tensor& got, const Tensor& want) {
   const Tensor a = got.Cast(DType::kF64).Contiguous(), b = want.Cast(DType::kF64).Contiguous();
@@ -112,7 +85,7 @@ class AdapterGoldenTest : public testing::TestWithParam<GoldenCase> {
   AdapterGoldenTest()
       : directory(absl::StrCat(kGolden, "adapters/", GetParam().name)),
         golden(OrDie(SafetensorsFile::Open(directory + "/golden.safetensors"))),
-        rows(ToRows(OrDie(golden->Read("tokens")), OrDie(golden->Read("labels")))),
+        rows(SequencesOf(OrDie(golden->Read("tokens")), OrDie(golden->Read("labels")))),
         model(Load(GetParam().base, GetParam().four_bit)),
         loaded(OrDie(LoadAdapter(directory, *model, nullptr))) {}
 
@@ -124,7 +97,7 @@ class AdapterGoldenTest : public testing::TestWithParam<GoldenCase> {
 
   std::string directory;
   std::unique_ptr<SafetensorsFile> golden;
-  Rows rows;
+  LabelledSequences rows;
   std::unique_ptr<CausalLm> model;
   LoadedAdapter loaded;
 };

@@ -15,13 +15,13 @@
 #include "apps/model/open_model.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
-#include "nn/batch.h"
 #include "nn/causal_lm.h"
 #include "tensor/check.h"
 #include "tensor/dtype.h"
 #include "tensor/io/safetensors.h"
 #include "tensor/tensor.h"
 #include "tests/testing/run_program.h"
+#include "tests/testing/sequences.h"
 #include "tests/testing/tiny_model.h"
 
 namespace lorikeet {
@@ -45,25 +45,13 @@ class BnbCheckpointTest : public testing::TestWithParam<std::string> {
   const std::unique_ptr<SafetensorsFile> golden;
 };
 
-// Sequences of equal length, one after another.
-Batch ToBatch(const Tensor& tokens) {
-  const int32_t sequences = static_cast<int32_t>(tokens.dim(0)), length = static_cast<int32_t>(tokens.dim(1));
-  std::vector<int32_t> positions, ends = {0};
-  for (int32_t b = 0; b < sequences; ++b) {
-    for (int32_t t = 0; t < length; ++t) positions.push_back(t);
-    ends.push_back((b + 1) * length);
-  }
-  const int64_t n = sequences * length;
-  return {tokens.Reshape({n}), Tensor::From<int32_t>(positions, {n}), Tensor::From<int32_t>(ends, {sequences + 1})};
-}
-
 TEST_P(BnbCheckpointTest, ItsLogitsAreThoseOfTheDecodedWeights) {
   for (bool load_in_4bit : {false, true}) {  // what is dense in a packed directory stays so
     const OpenedModel m =
         OrDie(OpenModel(directory, {.use = load_in_4bit ? WeightUse::kQuantized : WeightUse::kFrozen}));
     EXPECT_TRUE(m.warnings.empty());
     const Tensor want = OrDie(golden->Read("logits"));
-    const Variable hidden = m.lm->Hidden(ToBatch(OrDie(golden->Read("tokens"))), nullptr);
+    const Variable hidden = m.lm->Hidden(SequencesOf(OrDie(golden->Read("tokens"))), nullptr);
     const Tensor got = m.lm->Logits(hidden.value()).Contiguous();
     ASSERT_EQ(got.size(), want.size());
     for (size_t i = 0; i < static_cast<size_t>(want.size()); ++i) {
