@@ -104,13 +104,15 @@ std::string Provenance(const AdaptedModel& m, const std::vector<MergeProof>& pro
   return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
-void Report(const std::vector<MergeProof>& proofs, size_t prompts) {
+void Report(const std::vector<MergeProof>& proofs, size_t prompts, bool adapted) {
   for (const auto& [path, type, e] : proofs) {
     std::printf("wrote %s (%s)\n", path.c_str(), type.c_str());
     std::printf(
-        "against the model with its adapter, %lld positions of %zu prompts: max |logit error| %.3g, mean %.3g, "
-        "the same best token at %lld\n",
-        static_cast<long long>(e.positions), prompts, e.max, e.mean, static_cast<long long>(e.same_best));
+        "against the model %s, %lld positions of %zu prompts: max |logit error| %.3g, mean %.3g, the same best token "
+        "at "
+        "%lld\n",
+        adapted ? "with its adapter" : "as it was", static_cast<long long>(e.positions), prompts, e.max, e.mean,
+        static_cast<long long>(e.same_best));
   }
   if (const std::string lora = absl::GetFlag(FLAGS_gguf_lora); !lora.empty())
     std::printf("wrote %s (the adapter, f32)\n", lora.c_str());
@@ -145,7 +147,7 @@ absl::Status Run() {
   });
   if (!proofs.ok()) return proofs.status();
   if (absl::Status s = (*out)->Keep(Provenance(*m, *proofs)); !s.ok()) return s;
-  Report(*proofs, examples->size());
+  Report(*proofs, examples->size(), !m->adapter.empty());
   return absl::OkStatus();
 }
 
