@@ -14,6 +14,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "tensor/dtype.h"
 #include "tensor/kernels/launch.h"
 #include "tensor/view.h"
 #include "third_party/cuda/runtime.h"
@@ -37,6 +38,22 @@ inline void CheckCuda(cudaError_t error, const char* what) {
   std::fprintf(stderr, "CUDA: %s: %s\n", what, cudaGetErrorString(error));
   std::fflush(stderr);
   std::abort();
+}
+
+// f with a value of dtype's C++ type; f64 stays on the CPU.
+template <typename F>
+void DispatchFloat(DType dtype, const char* op, F f) {
+  switch (dtype) {
+    case DType::kF32:
+      return f(float{});
+    case DType::kBF16:
+      return f(bf16{});
+    case DType::kF16:
+      return f(f16{});
+    default:
+      std::fprintf(stderr, "CUDA %s: expected f32, bf16 or f16, got %s\n", op, Name(dtype));
+      std::abort();
+  }
 }
 
 __device__ inline int64_t FirstIndex() { return static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; }

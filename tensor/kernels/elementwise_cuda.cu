@@ -1,7 +1,5 @@
 #include <cmath>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 
 #include "tensor/dtype.h"
 #include "tensor/kernels/cuda_common.h"
@@ -15,6 +13,7 @@ namespace {
 
 using internal::CheckCuda;
 using internal::Data;
+using internal::DispatchFloat;
 using internal::FirstIndex;
 using internal::Flattened;
 using internal::GridFor;
@@ -108,26 +107,10 @@ __global__ void AddInPlaceKernel(View x, float alpha, View y, int64_t n) {
   }
 }
 
-// f with the C++ type of dtype; f64 stays on the CPU.
-template <typename F>
-void DispatchCuda(DType dtype, F f) {
-  switch (dtype) {
-    case DType::kF32:
-      return f(float{});
-    case DType::kBF16:
-      return f(bf16{});
-    case DType::kF16:
-      return f(f16{});
-    default:
-      std::fprintf(stderr, "CUDA elementwise: expected f32, bf16 or f16, got %s\n", Name(dtype));
-      std::abort();
-  }
-}
-
 void Unary(UnaryOp op, View x, View y, LaunchContext context) {
   const int64_t n = y.size();
   if (n == 0) return;
-  DispatchCuda(y.dtype, [&](auto type) {
+  DispatchFloat(y.dtype, "elementwise", [&](auto type) {
     CheckCuda(Launch(UnaryKernel<decltype(type)>, GridFor(n), kBlockThreads, 0, StreamOf(context), op, Flattened(x),
                      Flattened(y), n),
               "unary");
@@ -137,7 +120,7 @@ void Unary(UnaryOp op, View x, View y, LaunchContext context) {
 void Binary(BinaryOp op, View a, View b, View y, LaunchContext context) {
   const int64_t n = y.size();
   if (n == 0) return;
-  DispatchCuda(y.dtype, [&](auto type) {
+  DispatchFloat(y.dtype, "elementwise", [&](auto type) {
     CheckCuda(Launch(BinaryKernel<decltype(type)>, GridFor(n), kBlockThreads, 0, StreamOf(context), op, Flattened(a),
                      Flattened(b), Flattened(y), n),
               "binary");
@@ -147,7 +130,7 @@ void Binary(BinaryOp op, View a, View b, View y, LaunchContext context) {
 void BinaryScalar(BinaryOp op, View x, double s, View y, LaunchContext context) {
   const int64_t n = y.size();
   if (n == 0) return;
-  DispatchCuda(y.dtype, [&](auto type) {
+  DispatchFloat(y.dtype, "elementwise", [&](auto type) {
     CheckCuda(Launch(BinaryScalarKernel<decltype(type)>, GridFor(n), kBlockThreads, 0, StreamOf(context), op,
                      Flattened(x), static_cast<float>(s), Flattened(y), n),
               "binary_scalar");
@@ -157,8 +140,8 @@ void BinaryScalar(BinaryOp op, View x, double s, View y, LaunchContext context) 
 void AddInPlace(View x, double alpha, View y, LaunchContext context) {
   const int64_t n = y.size();
   if (n == 0) return;
-  DispatchCuda(y.dtype, [&](auto y_type) {
-    DispatchCuda(x.dtype, [&](auto x_type) {
+  DispatchFloat(y.dtype, "add_in_place", [&](auto y_type) {
+    DispatchFloat(x.dtype, "add_in_place", [&](auto x_type) {
       CheckCuda(Launch(AddInPlaceKernel<decltype(x_type), decltype(y_type)>, GridFor(n), kBlockThreads, 0,
                        StreamOf(context), Flattened(x), static_cast<float>(alpha), Flattened(y), n),
                 "add_in_place");
