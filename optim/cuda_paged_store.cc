@@ -56,7 +56,7 @@ CudaPagedStore::CudaPagedStore(const Plan& plan, char* host)
     : plan_(plan),
       host_(host),
       memory_(Tensor::Empty({plan.slots * plan.page_bytes()}, DType::kU8, Cuda(0))),
-      pages_(static_cast<size_t>(plan.pages())),
+      slot_of_(static_cast<size_t>(plan.pages()), -1),
       slots_(static_cast<size_t>(plan.slots)) {
   std::memset(host_, 0, static_cast<size_t>(plan_.pages() * plan_.page_bytes()));
   char* next = static_cast<char*>(memory_.raw());
@@ -88,7 +88,7 @@ CudaPagedStore::Slot& CudaPagedStore::MakeRoom() {
   LORIKEET_CHECK(best != nullptr) << "CudaPagedStore: all " << slots_.size() << " pages on the device are in use";
   if (best->page < 0) return *best;
   if (best->dirty) WriteBack(*best);
-  pages_[best->page].slot = -1;
+  slot_of_[best->page] = -1;
   best->page = -1;
   return *best;
 }
@@ -98,33 +98,30 @@ void CudaPagedStore::WriteBack(Slot& slot) {
   out_.Copy(HostOf(slot.page), slot.data, BytesOf(slot.page));
   slot.left.Record(out_);
   slot.dirty = false;
-  pages_[slot.page].written_from = static_cast<int>(&slot - slots_.data());
   stats_.bytes_out += static_cast<int64_t>(BytesOf(slot.page));
 }
 
 void CudaPagedStore::Load(int page) {
   Slot& slot = MakeRoom();
-  in_.Wait(slot.used);
-  in_.Wait(slot.left);
-  // What comes in may still be on its way out.
-  if (pages_[page].written_from >= 0) in_.Wait(slots_[pages_[page].written_from].left);
+  in_.Wait(slot.used);  // for the one that was there, and did not change
+  in_.Wait(slot.left);  // and for one that did: later copies in, which may be its own, are behind this one
   in_.Copy(slot.data, HostOf(page), BytesOf(page));
   slot.arrived.Record(in_);
   slot.page = page;
   slot.used_at = ++clock_;
-  pages_[page].slot = static_cast<int>(&slot - slots_.data());
+  slot_of_[page] = static_cast<int>(&slot - slots_.data());
   ++stats_.loads;
   stats_.bytes_in += static_cast<int64_t>(BytesOf(page));
 }
 
 void CudaPagedStore::Prefetch(int page) {
-  if (pages_[page].slot < 0) Load(page);
+  if (slot_of_[page] < 0) Load(page);
 }
 
 absl::StatusOr<StatePage> CudaPagedStore::Acquire(int page) {
   LORIKEET_CHECK(page >= 0 && page < num_pages()) << "CudaPagedStore: page " << page << " of " << num_pages();
-  pages_[page].slot >= 0 ? void(++stats_.hits) : Load(page);
-  Slot& slot = slots_[pages_[page].slot];
+  slot_of_[page] >= 0 ? void(++stats_.hits) : Load(page);
+  Slot& slot = slots_[slot_of_[page]];
   LORIKEET_CHECK(!slot.acquired) << "CudaPagedStore: page " << page << " was acquired twice";
   slot.acquired = true;
   ComputeStream().Wait(slot.arrived);
@@ -140,7 +137,7 @@ absl::StatusOr<StatePage> CudaPagedStore::Acquire(int page) {
 }
 
 void CudaPagedStore::Release(int page, bool modified) {
-  const int index = pages_[page].slot;
+  const int index = slot_of_[page];
   LORIKEET_CHECK(index >= 0 && slots_[index].acquired) << "CudaPagedStore: page " << page << " was not acquired";
   Slot& slot = slots_[index];
   slot.acquired = false;
@@ -150,7 +147,7 @@ void CudaPagedStore::Release(int page, bool modified) {
 }
 
 std::string CudaPagedStore::Report() const {
-  return absl::StrCat("optimizer state: ", slots_.size(), " of ", pages_.size(), " pages of ",
+  return absl::StrCat("optimizer state: ", slots_.size(), " of ", slot_of_.size(), " pages of ",
                       plan_.page_bytes() / 1000, " kB on the GPU; ", stats_.bytes_in / 1000000, " MB copied to it, ",
                       stats_.bytes_out / 1000000, " MB back");
 }

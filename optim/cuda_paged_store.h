@@ -70,10 +70,6 @@ class CudaPagedStore : public StateStore {
     int64_t page_bytes() const { return page_elements * element_bytes(); }
     int64_t pages() const { return (elements + page_elements - 1) / page_elements; }
   };
-  struct Page {
-    int slot = -1;          // -1: in the host's memory only
-    int written_from = -1;  // the slot that it last went out of
-  };
   struct Slot {
     char* data = nullptr;
     int page = -1;  // -1: free
@@ -94,9 +90,9 @@ class CudaPagedStore : public StateStore {
 
   const Plan plan_;
   PinnedAllocator pinned_;
-  char* const host_;  // all pages, each m and then v
-  Tensor memory_;     // u8: the slots
-  std::vector<Page> pages_;
+  char* const host_;          // all pages, each m and then v
+  Tensor memory_;             // u8: the slots
+  std::vector<int> slot_of_;  // of each page; -1: in the host's memory only
   std::vector<Slot> slots_;
   int64_t clock_ = 0;
   Stats stats_;
