@@ -38,6 +38,7 @@ Shape SavedShape(const Parameter& p, const Layout& layout) {
 }
 
 const AdamWKernels& KernelsFor(Device device) { return device.is_cpu() ? kCpuAdamW : kCudaAdamW; }
+const AdamW8Kernels& KernelsFor8Bits(Device device) { return device.is_cpu() ? kCpuAdamW8 : kCudaAdamW8; }
 
 // [begin, end) of a contiguous view of rank 1.
 View Part(const View& v, int64_t begin, int64_t end) {
@@ -79,7 +80,6 @@ AdamW::AdamW(std::vector<Parameter*> parameters, AdamWOptions options, std::uniq
     : parameters_(std::move(parameters)), options_(std::move(options)), store_(std::move(store)) {
   int64_t begin = 0;
   const DType dtype = store_->dtype() == DType::kU8 ? DType::kF32 : store_->dtype();
-  LORIKEET_CHECK(store_->dtype() != DType::kU8 || store_->device().is_cpu()) << "AdamW: 8-bit moments are for the CPU";
   for (const Parameter* p : parameters_) {
     LORIKEET_CHECK(p->trainable && p->value.dtype() == dtype && p->value.device() == store_->device())
         << "AdamW: parameter " << p->name << " is " << Describe(p->value) << (p->trainable ? "" : ", frozen")
@@ -142,10 +142,12 @@ AdamW::Segments AdamW::SegmentsOf(const StatePage& state, int page, double lr) c
 
 void AdamW::UpdatePage(const StatePage& state, int page, double lr, const AdamWStep& step) const {
   const Segments segments = SegmentsOf(state, page, lr);
-  AdamW8Step(segments.in_8_bits, step);
-  const auto kernel = KernelsFor(store_->device()).step;
-  LORIKEET_CHECK(kernel != nullptr) << "AdamW: no kernel for " << ToString(store_->device());
-  kernel(segments.full.data(), static_cast<int64_t>(segments.full.size()), step, LaunchContext{});
+  const auto run = [&](auto kernel, const std::vector<AdamWSegment>& list) {
+    LORIKEET_CHECK(kernel != nullptr) << "AdamW: no kernel for " << ToString(store_->device());
+    if (!list.empty()) kernel(list.data(), static_cast<int64_t>(list.size()), step, LaunchContext{});
+  };
+  run(KernelsFor8Bits(store_->device()).step, segments.in_8_bits);
+  run(KernelsFor(store_->device()).step, segments.full);
 }
 
 absl::Status AdamW::Step(double lr) {

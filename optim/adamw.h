@@ -20,8 +20,8 @@
 // is never saved; go back to the last checkpoint.
 // Parameters without a gradient are left alone, moments too, as torch leaves those whose grad is None; there is one
 // step count for all, though. Ownership: parameters and their gradients are the caller's and outlive the optimizer.
-// Values and gradients are f32, or all f64, contiguous values on the store's device (8-bit moments: f32, CPU). Threads:
-// one caller at a time.
+// Values and gradients are f32, or on the CPU all f64, contiguous values on the store's device (8-bit moments: f32).
+// Threads: one caller at a time.
 #ifndef LORIKEET_OPTIM_ADAMW_H_
 #define LORIKEET_OPTIM_ADAMW_H_
 

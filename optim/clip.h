@@ -8,7 +8,7 @@
 //
 // The norm is formed in f64, in an order that depends on the shapes only, so it has the same bits for any number of
 // threads. A max_norm of 0 or less means: no limit, just the norm. Parameters without a gradient count as 0. Gradients
-// are scaled in place.
+// are scaled in place. All gradients lie on one device; for those on CUDA the host waits once, for the norm.
 #ifndef LORIKEET_OPTIM_CLIP_H_
 #define LORIKEET_OPTIM_CLIP_H_
 

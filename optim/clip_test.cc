@@ -9,8 +9,11 @@
 #include "autograd/parameter.h"
 #include "gtest/gtest.h"
 #include "optim/golden_for_test.h"
+#include "tensor/cuda_memory.h"
+#include "tensor/device.h"
 #include "tensor/dtype.h"
 #include "tensor/kernels/parallel.h"
+#include "tensor/kernels/reduce.h"
 #include "tensor/ops/testing.h"
 #include "tensor/tensor.h"
 
@@ -71,6 +74,18 @@ TEST(ClipGradNorm, BitsDoNotDependOnThreads) {
     EXPECT_EQ(norms[i], norms[0]);
     EXPECT_TRUE(SameBits(clipped[i], clipped[0]));
   }
+}
+
+TEST(ClipGradNorm, GradientsOnCudaAreClippedThere) {
+  if (!CudaUnavailable().empty()) GTEST_SKIP() << CudaUnavailable();
+  if (kCudaReduce.sum_squares == nullptr) GTEST_SKIP() << "this build's CUDA backend has no reductions";
+  std::vector<Parameter> here, there;
+  for (uint32_t i = 0; i < 3; ++i) {
+    here.push_back(WithGradient(RandomTensor({17 + i, 33}, DType::kF32, i)));
+    there.push_back(WithGradient(here[i].grad.To(Cuda(0))));
+  }
+  EXPECT_NEAR(ClipGradNorm(Pointers(there), 0.5), ClipGradNorm(Pointers(here), 0.5), 1e-10);
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(IsClose(there[i].grad, Values(here[i].grad), 1e-6));
 }
 
 }  // namespace

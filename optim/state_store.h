@@ -23,19 +23,12 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "optim/state_block.h"
 #include "tensor/device.h"
 #include "tensor/dtype.h"
 #include "tensor/view.h"
 
 namespace lorikeet {
-
-// Numbers of a moment that are kept together: a block never belongs to two pages (nor, in the optimizers here, to two
-// parameters).
-inline constexpr int64_t kStateBlock = 256;
-
-// Elements of a store that a block takes. u8 elements are the bytes of a block in 8 bits: its codes, then its float32
-// scale (quant/blockwise8.h).
-constexpr int64_t BlockElements(DType dtype) { return dtype == DType::kU8 ? kStateBlock + 4 : kStateBlock; }
 
 struct StatePage {
   int64_t begin = 0;  // of the flat space, in elements

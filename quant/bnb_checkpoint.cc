@@ -43,9 +43,10 @@ std::string PythonRepr(double x) {
 // The packed bytes under the type that files have for them.
 Tensor StoredCodes(const Nf4Tensor& q) {
   if (q.storage == DType::kU8) return q.codes;
-  const int64_t bytes = q.codes.nbytes();
+  const Tensor codes = q.codes.To(kCpu);
+  const int64_t bytes = codes.nbytes();
   const Tensor stored = Tensor::Empty({bytes / static_cast<int64_t>(SizeOf(q.storage)), 1}, q.storage);
-  std::memcpy(stored.raw(), q.codes.raw(), static_cast<size_t>(bytes));
+  std::memcpy(stored.raw(), codes.raw(), static_cast<size_t>(bytes));
   return stored;
 }
 

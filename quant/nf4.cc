@@ -2,87 +2,38 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
-#include <bit>
 #include <cmath>
-#include <limits>
-#include <vector>
+#include <string>
 
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "quant/blockwise8.h"
 #include "quant/code_maps.h"
+#include "quant/nf4_kernels.h"
 #include "tensor/check.h"
-#include "tensor/kernels/dispatch.h"
-#include "tensor/kernels/parallel.h"
+#include "tensor/kernels/launch.h"
+#include "tensor/ops/kernel_or_die.h"
 
 namespace lorikeet {
 namespace {
 
-constexpr int64_t kGrain = 1 << 16;  // elements a chunk
+using tensor::KernelOrDie;
+
 constexpr int kMaxBlock = 4096;
+
+const Nf4Kernels& KernelsFor(Device device) { return device.is_cpu() ? kCpuNf4 : kCudaNf4; }
 
 bool IsBlockSize(int n) { return n >= 32 && n <= kMaxBlock && (n & (n - 1)) == 0; }
 
-// The bits of |x| order like |x|, with infinity and NaN above every number.
-uint32_t AbsMaxBits(const float* x, int n) {
-  uint32_t most = 0;
-  for (int i = 0; i < n; ++i) most = std::max(most, std::bit_cast<uint32_t>(x[i]) & 0x7fffffffu);
-  return most;
-}
-
-// Counting the thresholds below t needs no branch, so that the compiler does eight elements at a time.
-void Nf4Encode(const float* x, int n, float inv, uint8_t* code) {
-  for (int i = 0; i < n; ++i) {
-    const float t = x[i] * inv;
-    int c = 0;
-    for (float threshold : kNf4Thresholds) c += t > threshold;
-    code[i] = static_cast<uint8_t>(c);
-  }
-}
-
-void Fp4Encode(const float* x, int n, float inv, uint8_t* code) {
-  for (int i = 0; i < n; ++i) {
-    const float t = x[i] * inv, magnitude = std::fabs(t);
-    int c = 0;
-    for (float threshold : kFp4Thresholds) c += magnitude > threshold;
-    code[i] = static_cast<uint8_t>(kFp4Patterns[c] | (t < 0 ? 8 : 0));
-  }
-}
-
-// n may be odd; x[n] is then a zero that pads the last byte.
-void EncodeBlock(Nf4Kind kind, const float* x, int n, float absmax, uint8_t* packed) {
-  uint8_t code[kMaxBlock];
-  const int padded = n + n % 2;
-  const float inv = 1.0f / std::max(absmax, 1e-38f);  // finite: a block of zeros gets the code of zero
-  kind == Nf4Kind::kNf4 ? Nf4Encode(x, padded, inv, code) : Fp4Encode(x, padded, inv, code);
-  for (int j = 0; j < padded / 2; ++j) packed[j] = static_cast<uint8_t>(code[2 * j] << 4 | code[2 * j + 1]);
-}
-
-// Fills codes and scales; returns the first element that is not finite, or -1.
-template <typename T>
-int64_t EncodeAll(const T* w, int64_t n, const Nf4Options& options, uint8_t* codes, float* scales) {
-  std::atomic<int64_t> first_bad{std::numeric_limits<int64_t>::max()};
-  ParallelFor(NumBlocks(n, options.block), kGrain / options.block, [&](int64_t begin, int64_t end) {
-    float x[kMaxBlock + 1];
-    for (int64_t b = begin; b < end; ++b) {
-      const int64_t first = b * options.block;
-      const int count = static_cast<int>(std::min<int64_t>(options.block, n - first));
-      for (int i = 0; i < count; ++i) x[i] = static_cast<float>(w[first + i]);
-      x[count] = 0;
-      const uint32_t bits = AbsMaxBits(x, count);
-      scales[b] = std::bit_cast<float>(bits);
-      if (bits >= 0x7f800000u) {
-        const int64_t bad = first + (std::find_if_not(x, x + count, [](float v) { return std::isfinite(v); }) - x);
-        for (int64_t seen = first_bad; bad < seen && !first_bad.compare_exchange_weak(seen, bad);) {
-        }
-        return;
-      }
-      EncodeBlock(options.kind, x, count, scales[b], codes + first / 2);
-    }
-  });
-  const int64_t bad = first_bad;
-  return bad == std::numeric_limits<int64_t>::max() ? -1 : bad;
+// The first element that is not finite, or -1. The scales, on the host, tell the block.
+int64_t FirstBad(const Tensor& w, int block, absl::Span<const float> scales) {
+  const auto finite = [](float v) { return std::isfinite(v); };
+  const auto bad = std::find_if_not(scales.begin(), scales.end(), finite);
+  if (bad == scales.end()) return -1;
+  const int64_t begin = (bad - scales.begin()) * block, end = std::min(begin + block, w.size());
+  const Tensor x = w.Reshape({-1}).Slice(0, begin, end).To(kCpu).Cast(DType::kF32);
+  const absl::Span<float> values = x.data<float>();
+  return begin + (std::find_if_not(values.begin(), values.end(), finite) - values.begin());
 }
 
 std::string Position(const Shape& shape, int64_t i) {
@@ -104,24 +55,30 @@ absl::Status NotFinite(const Tensor& w, int64_t i) {
                                                  "; only finite weights can be quantized: is the file damaged?"));
 }
 
-template <size_t N>
-Tensor MapTensor(const std::array<float, N>& map) {
-  return Tensor::From<float>(absl::MakeConstSpan(map), {static_cast<int64_t>(N)});
+const void* Checked(const Tensor& t, DType dtype) {
+  LORIKEET_CHECK(t.dtype() == dtype && t.contiguous())
+      << "Nf4Tensor: a part is " << Describe(t) << ", expected contiguous " << Name(dtype);
+  return t.raw();
 }
 
-// scales becomes 8-bit codes of its distance to the mean. The mean is summed in f64, in order.
-void DoubleQuantize(int scale_block, Nf4Tensor& q) {
-  const absl::Span<float> absmax = q.scales.data<float>();
+template <size_t N>
+Tensor MapTensor(const std::array<float, N>& map, Device device) {
+  return Tensor::From<float>(absl::MakeConstSpan(map), {static_cast<int64_t>(N)}, device);
+}
+
+// scales becomes 8-bit codes of its distance to the mean. The mean is summed in f64, in order: `absmax` are the scales,
+// on the host.
+void DoubleQuantize(int scale_block, absl::Span<const float> absmax, Nf4Tensor& q) {
   double sum = 0;
   for (float a : absmax) sum += a;
   q.scale_mean = absmax.empty() ? 0 : static_cast<float>(sum / static_cast<double>(absmax.size()));
-  std::vector<float> difference(absmax.size());
-  for (size_t b = 0; b < absmax.size(); ++b) difference[b] = absmax[b] - q.scale_mean;
   const int64_t blocks = q.num_blocks();
-  q.scales = Tensor::Empty({blocks}, DType::kU8);
-  q.scale_scales = Tensor::Empty({NumBlocks(blocks, scale_block)}, DType::kF32);
-  q.scale_map = MapTensor(SignedDynamicMap());
-  EncodeBlocks8(difference, scale_block, Map8::kSigned, q.scales.data<uint8_t>(), q.scale_scales.data<float>());
+  const Tensor scales = q.scales;
+  q.scales = Tensor::Empty({blocks}, DType::kU8, q.device());
+  q.scale_scales = Tensor::Empty({NumBlocks(blocks, scale_block)}, DType::kF32, q.device());
+  q.scale_map = MapTensor(SignedDynamicMap(), q.device());
+  KernelOrDie(KernelsFor(q.device()).encode_scales, "QuantizeNf4", scales)(
+      scales.view(), q.scale_mean, scale_block, q.scales.view(), q.scale_scales.view(), LaunchContext{});
 }
 
 }  // namespace
@@ -133,15 +90,25 @@ int64_t Nf4Tensor::nbytes() const {
   return bytes;
 }
 
+Nf4Tensor Nf4Tensor::To(Device device) const {
+  Nf4Tensor q = *this;
+  for (Tensor* t : {&q.codes, &q.scales, &q.scale_scales, &q.code_map, &q.scale_map}) {
+    if (t->defined()) *t = t->To(device);
+  }
+  return q;
+}
+
 Nf4View Nf4Tensor::view() const {
-  Nf4View v = {.codes = codes.data<uint8_t>().data(), .code_map = code_map.data<float>().data(), .block = block};
+  const auto floats = [](const Tensor& t) { return static_cast<const float*>(Checked(t, DType::kF32)); };
+  const auto bytes = [](const Tensor& t) { return static_cast<const uint8_t*>(Checked(t, DType::kU8)); };
+  Nf4View v = {.codes = bytes(codes), .code_map = floats(code_map), .block = block};
   if (!double_quantized()) {
-    v.scales_f32 = scales.data<float>().data();
+    v.scales_f32 = floats(scales);
     return v;
   }
-  v.scales_u8 = scales.data<uint8_t>().data();
-  v.scale_scales = scale_scales.data<float>().data();
-  v.scale_map = scale_map.data<float>().data();
+  v.scales_u8 = bytes(scales);
+  v.scale_scales = floats(scale_scales);
+  v.scale_map = floats(scale_map);
   v.scale_mean = scale_mean;
   v.scale_block = scale_block;
   return v;
@@ -158,8 +125,8 @@ absl::Status Validate(const Nf4Options& options) {
 }
 
 absl::StatusOr<Nf4Tensor> QuantizeNf4(const Tensor& w, const Nf4Options& options) {
-  LORIKEET_CHECK(w.device().is_cpu() && IsFloat(w.dtype()) && w.dtype() != DType::kF64)
-      << "QuantizeNf4: w is " << Describe(w) << ", expected f32, bf16 or f16 on the CPU";
+  LORIKEET_CHECK(IsFloat(w.dtype()) && w.dtype() != DType::kF64)
+      << "QuantizeNf4: w is " << Describe(w) << ", expected f32, bf16 or f16";
   if (absl::Status status = Validate(options); !status.ok()) return status;
   Nf4Tensor q;
   q.shape = w.shape();
@@ -167,33 +134,39 @@ absl::StatusOr<Nf4Tensor> QuantizeNf4(const Tensor& w, const Nf4Options& options
   q.kind = options.kind;
   q.block = options.block;
   q.scale_block = options.scale_block;
-  q.codes = Tensor::Empty({(w.size() + 1) / 2, 1}, DType::kU8);
-  q.scales = Tensor::Empty({q.num_blocks()}, DType::kF32);
-  q.code_map = MapTensor(options.kind == Nf4Kind::kNf4 ? kNf4Codes : kFp4Codes);
+  q.codes = Tensor::Empty({(w.size() + 1) / 2, 1}, DType::kU8, w.device());
+  q.scales = Tensor::Empty({q.num_blocks()}, DType::kF32, w.device());
+  q.code_map = MapTensor(options.kind == Nf4Kind::kNf4 ? kNf4Codes : kFp4Codes, w.device());
   const Tensor flat = w.Contiguous();
-  int64_t bad = -1;
-  DispatchFloat(w.dtype(), [&]<typename T>() {
-    bad = EncodeAll(flat.data<T>().data(), w.size(), options, q.codes.data<uint8_t>().data(),
-                    q.scales.data<float>().data());
-  });
+  KernelOrDie(KernelsFor(w.device()).encode, "QuantizeNf4", w)(flat.view(), options.kind, options.block, q.codes.view(),
+                                                               q.scales.view(), LaunchContext{});
+  const Tensor scales = q.scales.To(kCpu);
+  const int64_t bad = FirstBad(flat, options.block, scales.data<float>());
   if (bad >= 0) return NotFinite(w, bad);
-  if (options.double_quant) DoubleQuantize(options.scale_block, q);
+  if (options.double_quant) DoubleQuantize(options.scale_block, scales.data<float>(), q);
   return q;
 }
 
 Tensor Dequantize(const Nf4Tensor& q, DType dtype) {
-  Tensor out = Tensor::Empty(q.shape, dtype);
-  const Nf4View w = q.view();
-  DispatchFloat(dtype, [&]<typename T>() {
-    T* to = out.data<T>().data();
-    ParallelFor(q.size(), kGrain, [&](int64_t begin, int64_t end) { Nf4Decode(w, begin, end, to + begin); });
-  });
+  Tensor out = Tensor::Empty(q.shape, dtype, q.device());
+  KernelOrDie(KernelsFor(q.device()).decode, "Dequantize", q.codes)(q.view(), out.view(), LaunchContext{});
   return out;
 }
 
 Tensor DequantizeScales(const Nf4Tensor& q) {
-  Tensor out = Tensor::Empty({q.num_blocks()}, DType::kF32);
-  Nf4Scales(q.view(), 0, q.num_blocks(), out.data<float>().data());
+  Tensor out = Tensor::Empty({q.num_blocks()}, DType::kF32, q.device());
+  KernelOrDie(KernelsFor(q.device()).decode_scales, "Dequantize", q.codes)(q.view(), out.view(), LaunchContext{});
+  return out;
+}
+
+Tensor GatherRows(const Nf4Tensor& q, const Tensor& ids, DType dtype) {
+  LORIKEET_CHECK(q.shape.rank() == 2 && ids.dtype() == DType::kI32 && ids.device() == q.device())
+      << "GatherRows: ids is " << Describe(ids) << " on " << ToString(ids.device()) << " and the weight " << q.shape
+      << " on " << ToString(q.device());
+  Tensor out = Tensor::Empty({ids.size(), q.shape[1]}, dtype, q.device());
+  const Tensor flat = ids.Reshape({-1});
+  KernelOrDie(KernelsFor(q.device()).gather_rows, "GatherRows", q.codes)(q.view(), q.shape[0], flat.view(), out.view(),
+                                                                         LaunchContext{});
   return out;
 }
 

@@ -1,6 +1,6 @@
 // Weights in 4 bits: NF4 (or FP4) with double quantization, the storage of QLoRA.
 //
-//   absl::StatusOr<Nf4Tensor> q = QuantizeNf4(w);                // w: f32, bf16 or f16, any shape, on the CPU
+//   absl::StatusOr<Nf4Tensor> q = QuantizeNf4(w);                // w: f32, bf16 or f16, any shape
 //   Tensor back = Dequantize(*q, DType::kBF16);                  // the shape of w
 //   q->nbytes() == 4.127 bits a weight
 //
@@ -14,6 +14,8 @@
 // Edges: a block of zeros gets the code of zero and scale 0, and decodes to zero (bitsandbytes on CUDA stores code 0).
 // Scales below 1e-38 divide as 1e-38. An odd number of elements is padded with a zero. A weight that is not finite is
 // an error that names its position, where bitsandbytes damages the whole block silently.
+// Devices: everything stays on the weight's device, with the same bits everywhere (nf4_kernels.h). Quantizing there
+// brings the scales to the host, 1/32 of a bf16 weight or less, to look at them and to form their mean in order.
 // Threads: both directions run on the pool of tensor/kernels/parallel.h; the bits do not depend on the number of
 // threads. Source: Dettmers et al., "QLoRA: Efficient Finetuning of Quantized LLMs" (NeurIPS 2023); bitsandbytes 0.50.
 #ifndef LORIKEET_QUANT_NF4_H_
@@ -24,13 +26,12 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "quant/nf4_decode.h"
+#include "tensor/device.h"
 #include "tensor/dtype.h"
 #include "tensor/shape.h"
 #include "tensor/tensor.h"
 
 namespace lorikeet {
-
-enum class Nf4Kind : uint8_t { kNf4, kFp4 };
 
 struct Nf4Options {
   Nf4Kind kind = Nf4Kind::kNf4;
@@ -58,7 +59,9 @@ struct Nf4Tensor {
   int64_t size() const { return shape.size(); }  // weights
   int64_t num_blocks() const { return (size() + block - 1) / block; }
   int64_t nbytes() const;  // held: codes, scales and maps
-  Nf4View view() const;    // valid while this tensor lives, CPU only
+  Device device() const { return codes.device(); }
+  Nf4Tensor To(Device device) const;  // may copy, or share memory
+  Nf4View view() const;               // valid while this tensor lives
 };
 
 // Invalid argument: an option out of range, or a weight that is not finite ("bf16[8,4] is nan at [2,1]").
@@ -69,6 +72,10 @@ Tensor Dequantize(const Nf4Tensor& q, DType dtype);
 
 // The absmax of every block as float32 [blocks], double quantization undone.
 Tensor DequantizeScales(const Nf4Tensor& q);
+
+// Rows of a matrix by index, decoded: [ids.size(), columns]. ids: i32, on q's device; one out of range ends the
+// process.
+Tensor GatherRows(const Nf4Tensor& q, const Tensor& ids, DType dtype);
 
 // Whether the options are within the ranges above; QuantizeNf4 asks this first.
 absl::Status Validate(const Nf4Options& options);

@@ -5,7 +5,8 @@
 //   scale(b) = scales_f32[b], or double-quantized:  scale_map[scales_u8[b]] * scale_scales[b / scale_block] +
 //   scale_mean
 //
-// Blocks run over the flattened row-major weight, so that they may straddle rows. Nothing is checked here.
+// Blocks run over the flattened row-major weight, so that they may straddle rows. Nothing is checked here. The
+// functions are the CPU's; nf4_kernels.h has what every device can do.
 #ifndef LORIKEET_QUANT_NF4_DECODE_H_
 #define LORIKEET_QUANT_NF4_DECODE_H_
 
@@ -15,6 +16,9 @@
 
 namespace lorikeet {
 
+enum class Nf4Kind : uint8_t { kNf4, kFp4 };
+
+// On one device, whichever that is.
 struct Nf4View {
   const uint8_t* codes = nullptr;
   const float* scales_f32 = nullptr;    // exactly one of these two is set

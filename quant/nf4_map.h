@@ -3,10 +3,11 @@
 //   slot.map = std::make_unique<Nf4Map>(*QuantizeNf4(w));
 //   Variable y = slot->Apply(x);      // y = x*W^T;   dx = dy*W.   Saves nothing: W is frozen, so x is not needed again
 //
-// W is decoded inside each product (quant/nf4_matmul.h), forward and backward, and never exists whole. Dense() and
-// f64 or f16 products do make a copy, for as long as they are used.
-// Checkpoint names are those of quant/bnb_checkpoint.h: "weight" counts as the weights, the rest as bookkeeping.
-// Threads: const methods may run concurrently. Errors: wrong shapes and ids out of range abort.
+// W is decoded inside each product (quant/nf4_matmul.h), forward and backward, and never exists whole on the CPU.
+// Dense(), f64 or f16 products and products on CUDA do make a copy, for as long as they are used. The map works where
+// its weight lies: Nf4Tensor::To moves one. Checkpoint names are those of quant/bnb_checkpoint.h: "weight" counts as
+// the weights, the rest as bookkeeping. Threads: const methods may run concurrently. Errors: wrong shapes and ids out
+// of range abort.
 #ifndef LORIKEET_QUANT_NF4_MAP_H_
 #define LORIKEET_QUANT_NF4_MAP_H_
 

@@ -5,33 +5,21 @@
 
 #include "tensor/dtype.h"
 #include "tensor/kernels/adamw.h"
+#include "tensor/kernels/adamw_constants.h"
 #include "tensor/kernels/launch.h"
 #include "tensor/kernels/parallel.h"
 
 namespace lorikeet {
 namespace {
 
+using internal::AdamWConstants;
+using internal::RoundedConstants;
+
 constexpr int64_t kChunk = 16 * 1024;  // elements a task: 448 kB of traffic, far above the cost of a task
-
-template <typename T>
-struct Constants {
-  T beta1, one_minus_beta1, beta2, one_minus_beta2, keep, rate, eps;
-};
-
-template <typename T>
-Constants<T> Round(const AdamWSegment& s, const AdamWStep& k) {
-  return {static_cast<T>(k.beta1),
-          static_cast<T>(1 - k.beta1),
-          static_cast<T>(k.beta2),
-          static_cast<T>(1 - k.beta2),
-          static_cast<T>(1 - s.lr * s.weight_decay),
-          static_cast<T>(s.lr * (k.c2 / k.c1)),
-          static_cast<T>(k.eps * k.c2)};
-}
 
 // Vectorized by the compiler; bound by memory: 28 bytes of traffic an element in f32.
 template <typename T>
-void Update(const Constants<T>& c, const T* __restrict g, T* __restrict p, T* __restrict m, T* __restrict v,
+void Update(const AdamWConstants<T>& c, const T* __restrict g, T* __restrict p, T* __restrict m, T* __restrict v,
             int64_t n) {
   for (int64_t i = 0; i < n; ++i) {
     const T mi = c.beta1 * m[i] + c.one_minus_beta1 * g[i];
@@ -44,7 +32,7 @@ void Update(const Constants<T>& c, const T* __restrict g, T* __restrict p, T* __
 
 template <typename T>
 void UpdateRange(const AdamWSegment& s, const AdamWStep& step, int64_t begin, int64_t end) {
-  Update(Round<T>(s, step), s.g.ptr<const T>() + begin, s.p.ptr<T>() + begin, s.m.ptr<T>() + begin,
+  Update(RoundedConstants<T>(s, step), s.g.ptr<const T>() + begin, s.p.ptr<T>() + begin, s.m.ptr<T>() + begin,
          s.v.ptr<T>() + begin, end - begin);
 }
 

@@ -19,22 +19,22 @@
 namespace lorikeet {
 
 const ActivationKernels kCudaActivation = {};
-const AdamWKernels kCudaAdamW = {};
 const AttentionKernels kCudaAttention = {};
 const ColumnScaleKernels kCudaColumnScale = {};
 const CrossEntropyKernels kCudaCrossEntropy = {};
-const GatherKernels kCudaGather = {};
 const LayerNormKernels kCudaLayerNorm = {};
 const MatMulKernels kCudaMatMul = {};
 const NormKernels kCudaNorm = {};
-const RandomKernels kCudaRandom = {};
 const ReduceKernels kCudaReduce = {};
 const RopeKernels kCudaRope = {};
 const SoftmaxKernels kCudaSoftmax = {};
 
 #ifndef LORIKEET_CUDA
+const AdamWKernels kCudaAdamW = {};
 const CopyKernels kCudaCopy = {};
 const ElementwiseKernels kCudaElementwise = {};
+const GatherKernels kCudaGather = {};
+const RandomKernels kCudaRandom = {};
 #endif
 
 }  // namespace lorikeet

@@ -36,7 +36,7 @@ void Uniform(double lo, double hi, RngKey key, View y, LaunchContext) {
       const Words words(key, first, n);
       const uint32_t* w = words.begin();
       for (int64_t i = 0; i < n; ++i)
-        out[0][i] = static_cast<C>(lo + (hi - lo) * static_cast<double>(ToUnitFloat(w[i])));
+        out[0][i] = static_cast<C>(std::fma(hi - lo, static_cast<double>(ToUnitFloat(w[i])), lo));
     });
   });
 }
@@ -55,7 +55,7 @@ void Normal(double mean, double std, RngKey key, View y, LaunchContext) {
       const Words words(key, even, n + 2);
       for (int64_t i = 0; i < n; ++i) {
         const int64_t at = first + i - even;
-        out[0][i] = static_cast<C>(mean + std * NormalAt(words.begin() + (at & ~int64_t{1}), at & 1));
+        out[0][i] = static_cast<C>(std::fma(std, NormalAt(words.begin() + (at & ~int64_t{1}), at & 1), mean));
       }
     });
   });

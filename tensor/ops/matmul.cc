@@ -24,7 +24,14 @@ void CheckResult(const char* op, const Tensor& y, const Tensor& x, int64_t rows,
       << op << ": y is on " << ToString(y.device()) << ", x on " << ToString(x.device());
 }
 
-MatMulEpilogue Checked(const char* op, const Tensor& a, const Tensor& y, const Epilogue& e) {
+Tensor Oriented(const Tensor& t, bool transpose, const char* name) {
+  LORIKEET_CHECK(t.defined() && t.rank() == 2) << "MatMul: " << name << " is " << Describe(t) << ", expected rank 2";
+  return transpose ? t.Transpose(0, 1) : t;
+}
+
+}  // namespace
+
+MatMulEpilogue ViewsOf(const char* op, const Tensor& a, const Tensor& y, const Epilogue& e) {
   MatMulEpilogue views{.alpha = e.alpha, .beta = e.beta};
   LORIKEET_CHECK_EQ(e.u.defined(), e.v.defined()) << op << ": u and v come together";
   if (e.u.defined()) {
@@ -47,13 +54,6 @@ MatMulEpilogue Checked(const char* op, const Tensor& a, const Tensor& y, const E
   return views;
 }
 
-Tensor Oriented(const Tensor& t, bool transpose, const char* name) {
-  LORIKEET_CHECK(t.defined() && t.rank() == 2) << "MatMul: " << name << " is " << Describe(t) << ", expected rank 2";
-  return transpose ? t.Transpose(0, 1) : t;
-}
-
-}  // namespace
-
 Tensor MatMul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose_b) {
   const Tensor oa = Oriented(a, transpose_a, "a"), ob = Oriented(b, transpose_b, "b");
   Tensor y = Tensor::Empty({oa.dim(0), ob.dim(1)}, a.dtype(), a.device());
@@ -72,7 +72,7 @@ void MatMulInto(Tensor& y, const Tensor& a, bool transpose_a, const Tensor& b, b
       << "MatMul: a is " << Describe(oa) << " on " << ToString(a.device()) << ", b " << Describe(ob) << " on "
       << ToString(b.device()) << " (as multiplied)";
   CheckResult("MatMul", y, a, oa.dim(0), ob.dim(1));
-  const MatMulEpilogue epilogue = Checked("MatMul", a, y, e);
+  const MatMulEpilogue epilogue = ViewsOf("MatMul", a, y, e);
   KernelOrDie(KernelsFor(a.device()).matmul, "MatMul", a)(oa.view(), ob.view(), y.view(), epilogue, LaunchContext{});
 }
 
@@ -82,7 +82,7 @@ void MatMulPanels(Tensor& y, const Tensor& x, const PanelSource& w, bool transpo
       << "MatMulPanels: x is " << Describe(x) << ", expected bf16 or f32 [tokens," << (transpose_w ? w.cols : w.rows)
       << "]";
   CheckResult("MatMulPanels", y, x, x.dim(0), transpose_w ? w.rows : w.cols);
-  const MatMulEpilogue epilogue = Checked("MatMulPanels", x, y, e);
+  const MatMulEpilogue epilogue = ViewsOf("MatMulPanels", x, y, e);
   KernelOrDie(KernelsFor(x.device()).matmul_panels, "MatMulPanels", x)(x.view(), w, transpose_w, y.view(), epilogue,
                                                                        LaunchContext{});
 }

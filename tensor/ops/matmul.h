@@ -35,6 +35,9 @@ void MatMulInto(Tensor& y, const Tensor& a, bool transpose_a, const Tensor& b, b
 // The same with x*W^T if transpose_w, else with x*W. x is bf16 or f32. CPU only.
 void MatMulPanels(Tensor& y, const Tensor& x, const PanelSource& w, bool transpose_w, const Epilogue& e);
 
+// e as kernels take it, checked against the product of a that goes into y; for ops that have a product of their own.
+MatMulEpilogue ViewsOf(const char* op, const Tensor& a, const Tensor& y, const Epilogue& e);
+
 // Whether this processor multiplies bf16 by an instruction of its own, so that bf16 is the faster dtype.
 bool HasFastBF16();
 

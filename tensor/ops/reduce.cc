@@ -106,10 +106,17 @@ Tensor RowDot(const Tensor& a, const Tensor& b) {
   return y;
 }
 
-double SumSquares(const Tensor& x) {
+void SumSquaresInto(Tensor& y, const Tensor& x) {
   CheckFloat("SumSquares", x);
-  Tensor y = Tensor::Empty({}, DType::kF64, x.device());
+  CheckDType("SumSquares", "y", y, DType::kF64);
+  LORIKEET_CHECK_EQ(y.size(), 1) << "SumSquares: y is " << Describe(y) << ", expected one element";
+  CheckSameDevice("SumSquares", x, y);
   KernelOrDie(KernelsFor(x.device()).sum_squares, "SumSquares", x)(x.view(), y.view(), {});
+}
+
+double SumSquares(const Tensor& x) {
+  Tensor y = Tensor::Empty({}, DType::kF64, x.device());
+  SumSquaresInto(y, x);
   return y.item();
 }
 

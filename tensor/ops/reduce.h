@@ -46,7 +46,9 @@ Tensor SumTo(const Tensor& x, const Shape& shape);
 Tensor RowDot(const Tensor& a, const Tensor& b);
 
 double SumSquares(const Tensor& x);  // of all elements, kept in f64
-bool AllFinite(const Tensor& x);     // no NaN, no infinity
+// The same into y, one f64 on x's device: for sums of many tensors of which the host needs the last only.
+void SumSquaresInto(Tensor& y, const Tensor& x);
+bool AllFinite(const Tensor& x);  // no NaN, no infinity
 
 // Index of the largest element along the last dimension, the first of equals; a NaN counts as the largest. x [.., d] ->
 // i32 [..], d > 0.

@@ -1,14 +1,14 @@
-#include "optim/adamw8.h"
-
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <vector>
 
-#include "optim/state_store.h"
+#include "optim/adamw8.h"
+#include "optim/state_block.h"
 #include "quant/blockwise8.h"
 #include "quant/code_maps.h"
 #include "tensor/dtype.h"
+#include "tensor/kernels/launch.h"
 #include "tensor/kernels/parallel.h"
 #include "tensor/view.h"
 
@@ -61,12 +61,10 @@ void UpdateBlock(const AdamWSegment& s, int64_t index, const AdamWStep& step) {
   Encode(v, Map8::kUnsigned, v_block);
 }
 
-}  // namespace
-
-void AdamW8Step(absl::Span<const AdamWSegment> segments, const AdamWStep& step) {
+void Step(const AdamWSegment* segments, int64_t count, const AdamWStep& step, LaunchContext) {
   std::vector<int64_t> blocks_before = {0};
-  for (const AdamWSegment& s : segments) {
-    blocks_before.push_back(blocks_before.back() + NumBlocks(s.p.size(), kStateBlock));
+  for (int64_t s = 0; s < count; ++s) {
+    blocks_before.push_back(blocks_before.back() + NumBlocks(segments[s].p.size(), kStateBlock));
   }
   ParallelFor(blocks_before.back(), kGrain, [&](int64_t first, int64_t last) {
     for (int64_t block = first; block < last; ++block) {
@@ -76,5 +74,9 @@ void AdamW8Step(absl::Span<const AdamWSegment> segments, const AdamWStep& step) 
     }
   });
 }
+
+}  // namespace
+
+const AdamW8Kernels kCpuAdamW8 = {.step = Step};
 
 }  // namespace lorikeet
