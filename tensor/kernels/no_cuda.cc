@@ -25,7 +25,6 @@ const ColumnScaleKernels kCudaColumnScale = {};
 const CrossEntropyKernels kCudaCrossEntropy = {};
 const GatherKernels kCudaGather = {};
 const LayerNormKernels kCudaLayerNorm = {};
-const MatMulKernels kCudaMatMul = {};
 const NormKernels kCudaNorm = {};
 const RandomKernels kCudaRandom = {};
 const ReduceKernels kCudaReduce = {};
@@ -35,6 +34,7 @@ const SoftmaxKernels kCudaSoftmax = {};
 #ifndef LORIKEET_CUDA
 const CopyKernels kCudaCopy = {};
 const ElementwiseKernels kCudaElementwise = {};
+const MatMulKernels kCudaMatMul = {};
 #endif
 
 }  // namespace lorikeet
