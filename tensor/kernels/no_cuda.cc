@@ -20,7 +20,6 @@ namespace lorikeet {
 
 const ActivationKernels kCudaActivation = {};
 const AdamWKernels kCudaAdamW = {};
-const AttentionKernels kCudaAttention = {};
 const ColumnScaleKernels kCudaColumnScale = {};
 const CrossEntropyKernels kCudaCrossEntropy = {};
 const GatherKernels kCudaGather = {};
@@ -32,6 +31,7 @@ const RopeKernels kCudaRope = {};
 const SoftmaxKernels kCudaSoftmax = {};
 
 #ifndef LORIKEET_CUDA
+const AttentionKernels kCudaAttention = {};
 const CopyKernels kCudaCopy = {};
 const ElementwiseKernels kCudaElementwise = {};
 const MatMulKernels kCudaMatMul = {};
