@@ -2,11 +2,11 @@
 // queries, so that softmax needs four lanes; tiles of keys and values are copied while the ones before are multiplied.
 #include <cmath>
 #include <cstdint>
-#include <limits>
 
 #include "tensor/dtype.h"
 #include "tensor/kernels/attention.h"
 #include "tensor/kernels/attention_cuda.h"
+#include "tensor/kernels/attention_softmax_cuda.h"
 #include "tensor/kernels/attention_tile_cuda.h"
 #include "tensor/kernels/cuda_common.h"
 #include "tensor/kernels/launch.h"
@@ -19,7 +19,6 @@ namespace internal {
 namespace {
 
 constexpr int kWarps = 4, kThreads = 32 * kWarps;
-constexpr float kNegInf = -std::numeric_limits<float>::infinity();
 
 // 32 queries a warp read every fragment of keys for twice the work of 16, where registers allow.
 template <typename T, int kD>
@@ -37,72 +36,6 @@ struct ForwardArgs {
   RowView lse;
   Batch batch;
 };
-
-// Of a warp's rows: the running maximum (in units of log 2) and the sum of this lane's weights.
-template <int kM>
-struct Running {
-  float max[kM][2], sum[kM][2];
-};
-
-__device__ __forceinline__ float QuadMax(float x) {
-  x = fmaxf(x, __shfl_xor_sync(kWholeWarp, x, 1));
-  return fmaxf(x, __shfl_xor_sync(kWholeWarp, x, 2));
-}
-__device__ __forceinline__ float QuadSum(float x) {
-  x += __shfl_xor_sync(kWholeWarp, x, 1);
-  return x + __shfl_xor_sync(kWholeWarp, x, 2);
-}
-
-// q.k to scores in units of log 2; what a query does not see becomes -infinity, whatever it was.
-template <int kM, int kN>
-__device__ __forceinline__ void ToScores(float (&s)[kM][kN][4], const Batch& b, const TileMask& mask, bool whole,
-                                         int query0, int key0) {
-  const int g = Lane() / 4, t = Lane() % 4;
-  const float factor = b.softcap > 0 ? b.scale / b.softcap : b.scale * kLog2E;
-#pragma unroll
-  for (int m = 0; m < kM; ++m) {
-#pragma unroll
-    for (int n = 0; n < kN; ++n) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        float x = s[m][n][i] * factor;
-        if (b.softcap > 0) x = tanhf(x) * (b.softcap * kLog2E);
-        const bool seen = whole || mask.Sees(query0 + 16 * m + 8 * (i / 2) + g, key0 + 8 * n + 2 * t + i % 2);
-        s[m][n][i] = seen ? x : kNegInf;
-      }
-    }
-  }
-}
-
-// Scores to weights relative to the maximum so far; what was added up before is scaled to it.
-template <int kD, int kM, int kN>
-__device__ __forceinline__ void ToWeights(float (&s)[kM][kN][4], Running<kM>* r, float (&y)[kM][kD / 8][4]) {
-#pragma unroll
-  for (int m = 0; m < kM; ++m) {
-#pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      float max = r->max[m][h];
-#pragma unroll
-      for (int n = 0; n < kN; ++n) max = fmaxf(max, fmaxf(s[m][n][2 * h], s[m][n][2 * h + 1]));
-      max = QuadMax(max);
-      const float base = max == kNegInf ? 0 : max;  // nothing seen yet: -inf - -inf is NaN
-      const float scale = exp2f(r->max[m][h] - base);
-      float sum = 0;
-#pragma unroll
-      for (int n = 0; n < kN; ++n) {
-#pragma unroll
-        for (int i = 2 * h; i < 2 * h + 2; ++i) sum += s[m][n][i] = exp2f(s[m][n][i] - base);
-      }
-      r->sum[m][h] = r->sum[m][h] * scale + sum;
-      r->max[m][h] = max;
-#pragma unroll
-      for (int c = 0; c < kD / 8; ++c) {
-        y[m][c][2 * h] *= scale;
-        y[m][c][2 * h + 1] *= scale;
-      }
-    }
-  }
-}
 
 template <typename T, int kD, int kM>
 __device__ __forceinline__ void Finish(const ForwardArgs<T>& args, const TilePlace& place, int head, T* tile,
@@ -150,9 +83,6 @@ __global__ void __launch_bounds__(kThreads) ForwardKernel(ForwardArgs<T> args) {
   load(keys.begin, 0);
 
   Running<S::kM> running;
-  for (int m = 0; m < S::kM; ++m) {
-    for (int h = 0; h < 2; ++h) running.max[m][h] = kNegInf, running.sum[m][h] = 0;
-  }
   float y[S::kM][kD / 8][4] = {};
   int stage = 0;
   for (int32_t key = keys.begin; key < keys.end; key += S::kColumns, stage ^= 1) {
@@ -164,7 +94,8 @@ __global__ void __launch_bounds__(kThreads) ForwardKernel(ForwardArgs<T> args) {
     float s[S::kM][S::kColumns / 8][4] = {};
     AddScores<T, kD>(s, rows, k_tile);
     const bool whole = place.mask.All(place.first, place.first + S::kRows, key, key + S::kColumns);
-    ToScores(s, args.batch, place.mask, whole, place.first + Warp() * 16 * S::kM, key);
+    const int32_t query = place.first + Warp() * 16 * S::kM;
+    ToScores(s, args.batch, [&](int i, int j) { return whole || place.mask.Sees(query + i, key + j); });
     ToWeights<kD>(s, &running, y);
     bool exactly = false;
     if constexpr (sizeof(T) == 2) exactly = !whole && HasNonfinite<T, kD, S::kColumns, kThreads>(v_tile);
@@ -189,6 +120,7 @@ void Run(const ForwardArgs<T>& args, int64_t tokens, LaunchContext context) {
 void Attention(View q, View k, View v, const AttentionParams& params, View y, View lse, LaunchContext context) {
   DispatchFloat(q.dtype, "attention", [&]<typename T>(T) {
     if (q.dims[0] == 0) return;
+    if (FitsDecode(q, params)) return CudaAttentionDecode(q, k, v, params, y, lse, context);
     const ForwardArgs<T> args{.q = HeadsOf<T>(q),
                               .k = HeadsOf<T>(k),
                               .v = HeadsOf<T>(v),

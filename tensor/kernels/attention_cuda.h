@@ -23,6 +23,13 @@ namespace lorikeet::internal {
 void CudaAttentionGrad(View dy, View q, View k, View v, View y, View lse, const AttentionParams& params, View dq,
                        View dk, View dv, LaunchContext context);
 
+// Whether a batch is of so few queries a sequence that keys are what there is to divide, as in generation.
+inline bool FitsDecode(const View& q, const AttentionParams& params) {
+  return q.dims[0] <= 2 * (params.cu_seqlens_q.dims[0] - 1);
+}
+void CudaAttentionDecode(View q, View k, View v, const AttentionParams& params, View y, View lse,
+                         LaunchContext context);
+
 // A tensor [tokens, heads, d].
 template <typename T>
 struct HeadView {

@@ -204,6 +204,23 @@ TEST_P(AttentionCudaTest, AgreesOnStridedTensors) {
   ExpectAgrees({.queries = {5}, .keys = {6}, .d = 20});
 }
 
+// Few queries a sequence: keys are divided into parts.
+TEST_P(AttentionCudaTest, AgreesOnFewQueriesOverManyKeys) {
+  ExpectAgrees({.queries = {1, 2, 1, 0}, .keys = {300, 70, 1, 5}, .heads = 6, .kv_heads = 2});
+  ExpectAgrees({.queries = {1}, .keys = {700}, .heads = 20, .kv_heads = 1, .d = 80, .softcap = 1.5f, .pad = 1});
+  ExpectAgrees({.queries = {2}, .keys = {500}, .heads = 2, .kv_heads = 2, .d = 256, .causal = false, .window = 150});
+  ExpectAgrees({.queries = {1}, .keys = {1}, .heads = 1, .kv_heads = 1, .pad = 8});
+}
+
+TEST_P(AttentionCudaTest, NanBeforeTheWindowReachesNoNewToken) {
+  const Case c{.queries = {1, 2}, .keys = {200, 90}, .window = 40};
+  const Outputs want = Problem(c, GetParam()).OnCpu();
+  Problem p(c, GetParam());
+  p.Poison(&p.k, 159);
+  p.Poison(&p.v, 159);
+  ExpectClose("y", p.OnDevice().y, want.y, tolerance(), c);
+}
+
 TEST_P(AttentionCudaTest, QueriesWithoutKeysAreZeroAndFeelNothing) {
   const Case c{.queries = {5, 3}, .keys = {3, 0}};  // the first two, and the last three
   ExpectAgrees(c);
