@@ -4,8 +4,8 @@
 //   for (int j = 0; j < Pack<bf16>::kCount; ++j) y.v[j] = bf16(2 * float(x.v[j]));
 //   Store(out + i, y);
 //
-// The address is a multiple of 16 bytes: Vectorisable(view) says whether every row of a view begins at one and has whole
-// packs. Only for .cu files; nvcc and the simulator both take it.
+// The address is a multiple of 16 bytes: Vectorisable(view) says whether every row of a view begins at one and has
+// whole packs. Only for .cu files; nvcc and the simulator both take it.
 #ifndef LORIKEET_TENSOR_KERNELS_CUDA_VECTOR_H_
 #define LORIKEET_TENSOR_KERNELS_CUDA_VECTOR_H_
 

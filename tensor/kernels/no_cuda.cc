@@ -26,7 +26,6 @@ const CrossEntropyKernels kCudaCrossEntropy = {};
 const GatherKernels kCudaGather = {};
 const LayerNormKernels kCudaLayerNorm = {};
 const MatMulKernels kCudaMatMul = {};
-const NormKernels kCudaNorm = {};
 const RandomKernels kCudaRandom = {};
 const ReduceKernels kCudaReduce = {};
 const RopeKernels kCudaRope = {};
@@ -35,6 +34,7 @@ const SoftmaxKernels kCudaSoftmax = {};
 #ifndef LORIKEET_CUDA
 const CopyKernels kCudaCopy = {};
 const ElementwiseKernels kCudaElementwise = {};
+const NormKernels kCudaNorm = {};
 #endif
 
 }  // namespace lorikeet
