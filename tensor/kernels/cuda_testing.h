@@ -5,7 +5,7 @@
 //     const Pair x = Values({5, 37}, 1), y = Result({5, 37});               // x.cpu, x.cuda: the same values
 //     kCpuNorm.rms_norm(x.cpu.view(), ..., y.cpu.view(), ..., {});
 //     kCudaNorm.rms_norm(x.cuda.view(), ..., y.cuda.view(), ..., {});
-//     ExpectAgree(y);
+//     EXPECT_TRUE(Agrees(y));
 //   }
 //   INSTANTIATE_CUDA_TEST_SUITE(NormCudaTest);                              // f32, bf16, f16
 //
@@ -16,7 +16,6 @@
 #include <cmath>
 #include <cstdint>
 #include <random>
-#include <string>
 #include <vector>
 
 #include "absl/types/span.h"
@@ -60,8 +59,8 @@ inline testing::AssertionResult Agree(const Tensor& cuda, const Tensor& cpu, dou
 }
 
 // Values below `floor` may be off by what one of its size may.
-inline void ExpectAgree(const Pair& result, double floor = 1e-2, const std::string& what = "") {
-  EXPECT_TRUE(Agree(result.cuda, result.cpu, CudaTolerance(result.cpu.dtype()), floor)) << what;
+inline testing::AssertionResult Agrees(const Pair& result, double floor = 1e-2) {
+  return Agree(result.cuda, result.cpu, CudaTolerance(result.cpu.dtype()), floor);
 }
 
 class CudaKernelTest : public testing::TestWithParam<DType> {

@@ -18,23 +18,23 @@
 
 namespace lorikeet {
 
-const ActivationKernels kCudaActivation = {};
 const AdamWKernels kCudaAdamW = {};
 const AttentionKernels kCudaAttention = {};
 const ColumnScaleKernels kCudaColumnScale = {};
-const CrossEntropyKernels kCudaCrossEntropy = {};
 const GatherKernels kCudaGather = {};
 const LayerNormKernels kCudaLayerNorm = {};
 const MatMulKernels kCudaMatMul = {};
 const RandomKernels kCudaRandom = {};
 const ReduceKernels kCudaReduce = {};
-const RopeKernels kCudaRope = {};
-const SoftmaxKernels kCudaSoftmax = {};
 
 #ifndef LORIKEET_CUDA
+const ActivationKernels kCudaActivation = {};
 const CopyKernels kCudaCopy = {};
+const CrossEntropyKernels kCudaCrossEntropy = {};
 const ElementwiseKernels kCudaElementwise = {};
 const NormKernels kCudaNorm = {};
+const RopeKernels kCudaRope = {};
+const SoftmaxKernels kCudaSoftmax = {};
 #endif
 
 }  // namespace lorikeet
