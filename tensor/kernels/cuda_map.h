@@ -51,20 +51,11 @@ void MergeDims(View (&views)[kViews]) {
 struct MapOperand {
   View outer;      // the other dimensions; its rank may be 0
   int64_t stride;  // of the innermost: 1, or 0 where one element is repeated
-
-  __device__ int64_t RowOffset(int64_t row) const {
-    int64_t offset = 0;
-    for (int d = outer.rank - 1; d > 0; --d) {
-      offset += row % outer.dims[d] * outer.strides[d];
-      row /= outer.dims[d];
-    }
-    return outer.rank == 0 ? 0 : offset + row * outer.strides[0];
-  }
 };
 
 inline MapOperand MapOperandOf(const View& v) {
   MapOperand operand = {v, v.strides[v.rank - 1]};
-  --operand.outer.rank;
+  if (--operand.outer.rank == 0) operand.outer.strides[0] = 0;  // one row
   return operand;
 }
 
@@ -89,7 +80,7 @@ struct MapArgs {
 
 template <int kCount, typename T>
 __device__ inline void ReadMapped(const MapOperand& x, int64_t row, int64_t column, float (&out)[kCount]) {
-  const T* at = Data<T>(x.outer) + x.RowOffset(row) + column * x.stride;
+  const T* at = Data<T>(x.outer) + Offset(x.outer, row) + column * x.stride;
   if (kCount == 1 || x.stride != 0) {
     Widen(LoadChunk<kCount>(at), out);
   } else {
@@ -107,7 +98,7 @@ __device__ inline void MapChunk(const F& f, const MapArgs<kIn, kOut>& a, int64_t
   f(in, out);
   CUDA_UNROLL
   for (int i = 0; i < kOut; ++i) {
-    T* at = Data<T>(a.out[i].outer) + a.out[i].RowOffset(row) + column * a.out[i].stride;
+    T* at = Data<T>(a.out[i].outer) + Offset(a.out[i].outer, row) + column * a.out[i].stride;
     StoreChunk(Narrow<T>(out[i]), at);
   }
 }

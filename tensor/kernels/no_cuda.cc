@@ -20,19 +20,19 @@ namespace lorikeet {
 
 const AdamWKernels kCudaAdamW = {};
 const AttentionKernels kCudaAttention = {};
-const ColumnScaleKernels kCudaColumnScale = {};
 const GatherKernels kCudaGather = {};
-const LayerNormKernels kCudaLayerNorm = {};
 const MatMulKernels kCudaMatMul = {};
 const RandomKernels kCudaRandom = {};
-const ReduceKernels kCudaReduce = {};
 
 #ifndef LORIKEET_CUDA
 const ActivationKernels kCudaActivation = {};
+const ColumnScaleKernels kCudaColumnScale = {};
 const CopyKernels kCudaCopy = {};
 const CrossEntropyKernels kCudaCrossEntropy = {};
 const ElementwiseKernels kCudaElementwise = {};
+const LayerNormKernels kCudaLayerNorm = {};
 const NormKernels kCudaNorm = {};
+const ReduceKernels kCudaReduce = {};
 const RopeKernels kCudaRope = {};
 const SoftmaxKernels kCudaSoftmax = {};
 #endif

@@ -174,7 +174,7 @@ __global__ void __launch_bounds__(kMaxPieceThreads) RmsNormFullGradKernel(NormGr
     });
     InputGrad(a, rows, here, static_cast<float>(grid.chunks * kCount));
   }
-  WritePiece<kKept>(dw, a.partials, grid);
+  WritePiece(dw, a.partials, grid);
 }
 
 struct WeightGradTerm {
@@ -208,7 +208,7 @@ void RmsNormGrad(View dy, View dsum, View x, View w, View rstd, View dx, View dw
   // Before dx, which may be dy.
   if (dw.rank != 0 && !fused) SumColumns(WeightGradTerm{dy, x, ScalarsOf(rstd)}, x.dims[0], d, dw, stream);
   if (x.size() == 0) return;
-  if (fused) plan.blocks = min(plan.blocks, kPieceBlocks);
+  if (fused && plan.blocks > kPieceBlocks) plan.blocks = kPieceBlocks;
   const int64_t pieces = static_cast<int64_t>(plan.blocks) * plan.block.y;
   float* partials = fused ? PartialsFor<float>(pieces, d, stream) : nullptr;
   DispatchFloat(x.dtype, "RmsNormGrad", [&]<typename T>(T) {
