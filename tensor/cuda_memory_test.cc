@@ -7,6 +7,7 @@
 
 #include "absl/types/span.h"
 #include "gtest/gtest.h"
+#include "tensor/cuda_stream.h"
 #include "tensor/device.h"
 #include "tensor/dtype.h"
 #include "tensor/shape.h"
@@ -42,6 +43,35 @@ TEST_F(CudaTensorTest, AllocatesAlignedMemoryAndTakesItBack) {
   EXPECT_TRUE(allocator.device().is_cuda());
   allocator.Free(p, 1000);
   EXPECT_EQ(allocator.Allocate(0), nullptr);
+}
+
+TEST_F(CudaTensorTest, PinnedMemoryMayBeWrittenAgainAfterACopy) {
+  PinnedAllocator pinned;
+  const Tensor page = Tensor::Empty({4}, DType::kF32, pinned);
+  page.data<float>()[3] = 7;
+  const Tensor there = page.To(Cuda(0));
+  page.data<float>()[3] = 8;
+  EXPECT_EQ(there.Slice(0, 3, 4).item(), 7);
+}
+
+TEST_F(CudaTensorTest, TheDeviceHasANameAndMemory) {
+  EXPECT_FALSE(CudaDeviceName().empty());
+  EXPECT_GT(CudaMemory().free_bytes, 0u);
+  EXPECT_GE(CudaMemory().total_bytes, CudaMemory().free_bytes);
+}
+
+TEST_F(CudaTensorTest, ACopyStreamIsOrderedByEvents) {
+  PinnedAllocator pinned;
+  const Tensor page = Tensor::Empty({1024}, DType::kF32, pinned);
+  const Tensor x = Tensor::Full({1024}, 2.5, DType::kF32, Cuda(0));
+  CudaStream copies;
+  CudaEvent done;
+  copies.Wait(CudaEvent::Of(ComputeStream()));
+  copies.Copy(page.raw(), x.raw(), 4096);
+  done.Record(copies);
+  done.Synchronize();
+  EXPECT_TRUE(done.Done());
+  EXPECT_EQ(page.data<float>()[1023], 2.5f);
 }
 
 TEST_F(CudaTensorTest, AnImpossibleAllocationIsANullPointer) {

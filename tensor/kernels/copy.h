@@ -4,7 +4,8 @@
 //             nearest even; float to integer truncates toward zero. x and y do not overlap, unless they are the same
 //             view.
 //   fill      y[i] = value, rounded to y's dtype.
-//   transfer  the same contiguous bytes on another device (CUDA backends only).
+//   transfer  the same contiguous bytes on another device (CUDA backends only). On return host memory may be read, or
+//             written again.
 #ifndef LORIKEET_TENSOR_KERNELS_COPY_H_
 #define LORIKEET_TENSOR_KERNELS_COPY_H_
 

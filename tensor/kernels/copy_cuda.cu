@@ -118,14 +118,16 @@ void Fill(View y, double value, LaunchContext context) {
   CheckCuda(Launch(FillKernel, GridFor(n), kBlockThreads, 0, StreamOf(context), Flattened(y), value, n), "fill");
 }
 
-// Waits for the copy, since the host's memory may be read or reused right after.
+// From the device: waits, since the host reads next. To it: the host's memory may be reused right after, which for
+// pageable memory CUDA sees to (it takes a copy, small ones without waiting); pinned memory is read when the copy runs.
 void Transfer(View x, bool x_on_device, View y, bool y_on_device, LaunchContext context) {
   const size_t bytes = static_cast<size_t>(x.size()) * SizeOf(x.dtype);
   if (bytes == 0) return;
-  const cudaMemcpyKind kind = x_on_device ? (y_on_device ? cudaMemcpyDeviceToDevice : cudaMemcpyDeviceToHost)
-                                          : (y_on_device ? cudaMemcpyHostToDevice : cudaMemcpyHostToHost);
-  CheckCuda(cudaMemcpyAsync(y.data, x.data, bytes, kind, StreamOf(context)), "transfer");
-  CheckCuda(cudaStreamSynchronize(StreamOf(context)), "transfer");
+  cudaPointerAttributes from = {};
+  CheckCuda(cudaPointerGetAttributes(&from, x.data), "transfer");
+  CheckCuda(cudaMemcpyAsync(y.data, x.data, bytes, cudaMemcpyDefault, StreamOf(context)), "transfer");
+  const bool pinned_source = !x_on_device && from.type == cudaMemoryTypeHost;
+  if (!y_on_device || pinned_source) CheckCuda(cudaStreamSynchronize(StreamOf(context)), "transfer");
 }
 
 }  // namespace

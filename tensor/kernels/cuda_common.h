@@ -14,6 +14,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "tensor/cuda_stream.h"
 #include "tensor/dtype.h"
 #include "tensor/kernels/launch.h"
 #include "tensor/view.h"
@@ -30,7 +31,9 @@ inline unsigned GridFor(int64_t n) {
   return static_cast<unsigned>(blocks < kMaxBlocks ? blocks : kMaxBlocks);
 }
 
-inline cudaStream_t StreamOf(LaunchContext context) { return static_cast<cudaStream_t>(context.stream); }
+inline cudaStream_t StreamOf(LaunchContext context) {
+  return static_cast<cudaStream_t>(context.stream != nullptr ? context.stream : ComputeStream().handle());
+}
 
 // A launch fails for reasons of ours (a wrong grid) or of a broken device: neither can be mended here.
 inline void CheckCuda(cudaError_t error, const char* what) {
