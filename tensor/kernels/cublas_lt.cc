@@ -173,8 +173,10 @@ Key KeyOf(const LibraryCall& c) {
 
 }  // namespace
 
+bool HasCublasLt() { return Lt().handle != nullptr; }
+
 bool CublasLtMultiply(const LibraryCall& call, LaunchContext context) {
-  if (Lt().handle == nullptr) return false;
+  if (!HasCublasLt()) return false;
   static auto* const plans = new std::map<Key, std::unique_ptr<Plan>>;  // outlives the static library
   if (plans->size() >= kMostPlans) plans->clear();
   std::unique_ptr<Plan>& plan = (*plans)[KeyOf(call)];
