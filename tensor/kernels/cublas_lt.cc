@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 
+#include "tensor/cuda_stream.h"
 #include "tensor/dtype.h"
 #include "tensor/kernels/cuda_scratch.h"
 #include "tensor/kernels/launch.h"
@@ -96,6 +97,7 @@ class Plan {
 
   bool Run(const LibraryCall& c, LaunchContext context) const {
     if (!possible_) return false;
+    void* stream = context.stream != nullptr ? context.stream : ComputeStream().handle();
     void* workspace = CudaScratch(kCudaScratchMatMulLibrary, kWorkspaceBytes);
     return Lt().matmul(Lt().handle, desc_, &c.alpha, c.a, a_, c.b, b_, &c.beta, c.d, d_, c.d, d_, &algorithm_,
                        workspace, kWorkspaceBytes, static_cast<cudaStream_t>(context.stream)) == CUBLAS_STATUS_SUCCESS;
@@ -171,8 +173,10 @@ Key KeyOf(const LibraryCall& c) {
 
 }  // namespace
 
+bool HasCublasLt() { return Lt().handle != nullptr; }
+
 bool CublasLtMultiply(const LibraryCall& call, LaunchContext context) {
-  if (Lt().handle == nullptr) return false;
+  if (!HasCublasLt()) return false;
   static auto* const plans = new std::map<Key, std::unique_ptr<Plan>>;  // outlives the static library
   if (plans->size() >= kMostPlans) plans->clear();
   std::unique_ptr<Plan>& plan = (*plans)[KeyOf(call)];

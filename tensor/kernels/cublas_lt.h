@@ -1,6 +1,6 @@
 // cublasLt's matrix product, found when the program runs: a binary without it starts as fast, and works.
 //
-//   if (!CublasLtMultiply(call, context)) ...          // not installed, or no algorithm for this call
+//   if (HasCublasLt() && CublasLtMultiply(call, context)) return;      // else no algorithm for this call
 //
 // The library is opened at the first call (libcublasLt.so.13, .12, or unversioned, where the loader or
 // /usr/local/cuda has it). What it recommends for a shape is asked once. Split reductions are kept in f32 or not taken,
@@ -14,6 +14,8 @@
 
 namespace lorikeet::internal {
 
+// Whether it is installed, and takes this device.
+bool HasCublasLt();
 bool CublasLtMultiply(const LibraryCall& call, LaunchContext context);
 
 }  // namespace lorikeet::internal

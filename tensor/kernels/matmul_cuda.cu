@@ -74,7 +74,7 @@ void MatMul(View a, View b, View y, const MatMulEpilogue& epilogue, LaunchContex
   if (y.size() == 0) return;
   const internal::CudaProduct p = internal::CudaProductOf(a, b, y, epilogue);
   if (internal::FitsRowsProduct(p)) return internal::RowsProduct(p, context);
-  if (internal::LibraryProduct(internal::CublasLtMultiply, p, context)) return;
+  if (internal::HasCublasLt() && internal::LibraryProduct(internal::CublasLtMultiply, p, context)) return;
   p.a.dtype == DType::kF32 ? internal::F32Product(p, context) : internal::TensorCoreProduct(p, context);
 }
 

@@ -4,6 +4,7 @@
 
 namespace lorikeet::internal {
 
+bool HasCublasLt() { return false; }
 bool CublasLtMultiply(const LibraryCall&, LaunchContext) { return false; }
 
 }  // namespace lorikeet::internal

@@ -72,6 +72,7 @@ struct Machine {
   void* main_sp;
 #endif
   void* main_tsan = nullptr;
+  std::vector<void*> fibers;  // TSan's, one per thread of the largest block: it has few, and blocks change in size
   char hb_start, hb_end, hb_barrier, hb_warp[32];  // addresses for TSan's happens-before
   const void* main_stack = nullptr;
   size_t main_stack_size = 0;
@@ -159,7 +160,7 @@ void Resume(Thread* t) {
   swapcontext(&m.main_ctx, &t->ctx);
 #else
   if (!t->started) {
-    TSAN(if (!t->tsan) t->tsan = __tsan_create_fiber(0));
+    TSAN(void*& fiber = m.fibers[t - m.threads.data()]; if (!fiber) fiber = __tsan_create_fiber(0); t->tsan = fiber);
     void** top = reinterpret_cast<void**>(t->stack + kStack);
     *--top = nullptr;                          // keeps the stack 16-byte aligned at Entry
     *--top = reinterpret_cast<void*>(&Entry);  // popped by ret
@@ -356,6 +357,7 @@ void RunGrid(dim3 grid, dim3 block, size_t shared_bytes, void (*fn)(void*), void
                                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
   }
   m.threads.resize(m.n);
+  m.fibers.resize(std::max(m.fibers.size(), m.threads.size()));
   m.shared.resize(shared_bytes + 1);
   for (int i = 0; i < m.n; ++i) {
     Thread& t = m.threads[i];

@@ -38,11 +38,12 @@ uint32_t F16(float x) {
 }
 
 float FromF16(uint32_t h) {
-  const int exponent = static_cast<int>(h >> 10 & 31), mantissa = static_cast<int>(h & 1023);
-  float magnitude =
-      std::ldexp(static_cast<float>(exponent == 0 ? mantissa : mantissa + 1024), exponent == 0 ? -24 : exponent - 25);
-  if (exponent == 31) magnitude = FloatOf(0x7f800000u | static_cast<uint32_t>(mantissa) << 13);
-  return h & 0x8000 ? -magnitude : magnitude;
+  const uint32_t sign = (h & 0x8000) << 16, exponent = h >> 10 & 31, mantissa = h & 1023;
+  if (exponent == 0) {
+    const float magnitude = static_cast<float>(mantissa) * 0x1p-24f;
+    return sign ? -magnitude : magnitude;
+  }
+  return FloatOf(sign | (exponent == 31 ? 255 : exponent + 112) << 23 | mantissa << 13);
 }
 
 struct MmaLane {
