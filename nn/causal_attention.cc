@@ -29,10 +29,10 @@ Variable CausalAttention::operator()(const Variable& q, Variable k, Variable v, 
   args.softcap = softcap_;
   if (cache != nullptr) {
     LORIKEET_CHECK_EQ(batch.cu_seqlens.size(), 2) << "a KV cache holds one sequence";
+    args.cu_seqlens_k = cache->CuSeqlens(k.shape()[0]);
     const auto [all_k, all_v] = cache->Append(layer_, k.value(), v.value());
     k = all_k;
     v = all_v;
-    args.cu_seqlens_k = Tensor::From<int32_t>({0, static_cast<int32_t>(all_k.dim(0))}, {2});
   }
   return Reshape(Attention(q, k, v, args), {q.shape()[0], q.shape()[1] * q.shape()[2]});
 }

@@ -29,6 +29,7 @@ class CausalLm : public Module {
  public:
   const ModelConfig& config() const { return config_; }
   DType compute_dtype() const { return compute_dtype_; }
+  Device device() { return head().device(); }  // of the weights, and so of batches and activations
 
   // Runs each layer under Checkpoint: less memory, one more forward pass.
   void set_gradient_checkpointing(bool on) { checkpointing_ = on; }

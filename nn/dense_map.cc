@@ -54,7 +54,7 @@ Variable DenseMap::Lookup(const Tensor& ids, DType dtype) {
   return Record("Lookup", {w}, tensor::GatherRows(w.value(), ids).Cast(dtype), {ids},
                 [](absl::Span<Tensor> saved, const Tensor& dy, GradSink& grad) {
                   Accumulator dw = grad.Accumulate(0);
-                  if (dw.beta == 0) tensor::CopyInto(Tensor::Scalar(0, dw.buffer.dtype()), dw.buffer);
+                  if (dw.beta == 0) tensor::FillInPlace(dw.buffer, 0);
                   tensor::ScatterAddRows(dw.buffer, saved[0], dy);
                 });
 }

@@ -23,6 +23,7 @@ class DenseMap : public LinearMap {
   int64_t out_features() const override { return weight_.value.dim(0); }
   bool frozen() const override { return !weight_.trainable; }
   DType dtype() const override { return weight_.value.dtype(); }
+  Device device() const override { return weight_.value.device(); }
   void Forward(const Tensor& x, Tensor& y, const Epilogue& e) const override;
   void InputGrad(const Tensor& dy, Tensor& dx, const Epilogue& e) const override;
   Variable Apply(const Variable& x) override;

@@ -1,6 +1,7 @@
 // KvCache: the keys and values of the tokens that one sequence has seen, layer by layer.
 //
-//   KvCache cache(config.num_layers, /*capacity=*/2048, config.num_kv_heads, config.head_dim, DType::kBF16);
+//   KvCache cache(config.num_layers, /*capacity=*/2048, config.num_kv_heads, config.head_dim, DType::kBF16,
+//                 model.device());
 //   model.Hidden(prompt, &cache);                     // appends the prompt's rows in every layer
 //   model.Hidden(next_token, &cache);                 // positions continue at cache.length()
 //
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "tensor/check.h"
+#include "tensor/device.h"
 #include "tensor/ops/copy.h"
 #include "tensor/tensor.h"
 
@@ -21,10 +23,11 @@ namespace lorikeet {
 
 class KvCache {
  public:
-  KvCache(int64_t num_layers, int64_t capacity, int64_t kv_heads, int64_t head_dim, DType dtype) : capacity_(capacity) {
+  KvCache(int64_t num_layers, int64_t capacity, int64_t kv_heads, int64_t head_dim, DType dtype, Device device = kCpu)
+      : capacity_(capacity), device_(device) {
     for (int64_t i = 0; i < num_layers; ++i) {
-      keys_.push_back(Tensor::Empty({capacity, kv_heads, head_dim}, dtype));
-      values_.push_back(Tensor::Empty({capacity, kv_heads, head_dim}, dtype));
+      keys_.push_back(Tensor::Empty({capacity, kv_heads, head_dim}, dtype, device));
+      values_.push_back(Tensor::Empty({capacity, kv_heads, head_dim}, dtype, device));
     }
   }
 
@@ -41,6 +44,15 @@ class KvCache {
     tensor::CopyInto(v, v_part);
     return {keys_[i].Slice(0, 0, end), values_[i].Slice(0, 0, end)};
   }
+  // {0, rows}: the extent of all rows once `tokens` more are appended, for attention. The same tensor for every layer.
+  Tensor CuSeqlens(int64_t tokens) {
+    const int64_t rows = length_ + tokens;
+    if (!cu_seqlens_.defined() || rows != cu_seqlens_rows_) {
+      cu_seqlens_ = Tensor::From<int32_t>({0, static_cast<int32_t>(rows)}, {2}, device_);
+      cu_seqlens_rows_ = rows;
+    }
+    return cu_seqlens_;
+  }
   // Once per forward pass, after the last layer.
   void Advance(int64_t tokens) { length_ += tokens; }
   // Forgets everything from `length` on.
@@ -51,7 +63,10 @@ class KvCache {
 
  private:
   int64_t capacity_;
+  Device device_;
   int64_t length_ = 0;
+  int64_t cu_seqlens_rows_ = 0;
+  Tensor cu_seqlens_;
   std::vector<Tensor> keys_, values_;
 };
 

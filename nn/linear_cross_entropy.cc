@@ -12,26 +12,34 @@
 #include "tensor/ops/cross_entropy.h"
 #include "tensor/ops/elementwise.h"
 #include "tensor/ops/gather.h"
+#include "tensor/ops/reduce.h"
 
 namespace lorikeet {
 namespace {
 
-// The rows that have a target, and their targets.
+// The rows that have a target, and their targets, on the device.
 struct Answers {
   Tensor rows;     // i32 [n]
   Tensor targets;  // i32 [n]
+  Tensor place;    // i32 [tokens]: where a row is among those; n: it has no target
 };
 
-Answers FindAnswers(const Tensor& targets) {
-  std::vector<int32_t> rows, kept;
-  const absl::Span<const int32_t> all = targets.data<int32_t>();
+Answers FindAnswers(const Tensor& targets, Device device) {
+  std::vector<int32_t> rows, kept, place;
+  const Tensor flat = targets.Contiguous();
+  const absl::Span<const int32_t> all = flat.data<int32_t>();
   for (size_t i = 0; i < all.size(); ++i) {
     if (all[i] < 0) continue;
     rows.push_back(static_cast<int32_t>(i));
     kept.push_back(all[i]);
   }
-  const int64_t n = static_cast<int64_t>(rows.size());
-  return {Tensor::From<int32_t>(rows, {n}), Tensor::From<int32_t>(kept, {n})};
+  const int32_t n = static_cast<int32_t>(rows.size());
+  int32_t next = 0;
+  for (int32_t target : all) place.push_back(target < 0 ? n : next++);
+  const auto there = [device](const std::vector<int32_t>& v) {
+    return Tensor::From<int32_t>(v, {static_cast<int64_t>(v.size())}, device);
+  };
+  return {there(rows), there(kept), there(place)};
 }
 
 // Parameters of the head, collected so that their gradients can be kept apart until Backward.
@@ -45,18 +53,19 @@ class CollectTrainable : public Visitor {
   }
 };
 
-void Count(const tensor::CrossEntropyResult& r, LossCounts* counts) {
-  const Tensor losses = r.losses.Cast(DType::kF64);
-  for (double loss : losses.data<double>()) counts->loss_sum += loss;
-  for (int32_t hit : r.correct.data<int32_t>()) counts->correct += hit;
-  counts->tokens += losses.size();
+// What came of the rows from `begin` on.
+void Keep(const tensor::CrossEntropyResult& r, int64_t begin, const RowLosses& rows) {
+  const int64_t end = begin + r.losses.dim(0);
+  Tensor losses = rows.losses.Slice(0, begin, end), correct = rows.correct.Slice(0, begin, end);
+  tensor::CopyInto(r.losses, losses);
+  tensor::CopyInto(r.correct, correct);
 }
 
-// scale*(softmax - onehot) of one chunk, in the compute dtype; in place of the logits where that is theirs.
+// scale*(softmax - onehot) of the chunk at `begin`, in the compute dtype; in place of the logits where that is theirs.
 Tensor LogitsGrad(const Tensor& logits, const Tensor& targets, DType dtype, const LinearCrossEntropyOptions& o,
-                  LossCounts* counts) {
+                  int64_t begin, const RowLosses& rows) {
   Tensor dlogits = dtype == logits.dtype() ? logits : Tensor::Empty(logits.shape(), dtype, logits.device());
-  Count(tensor::CrossEntropyInto(logits, targets, o.scale, o.softcap, dlogits), counts);
+  Keep(tensor::CrossEntropyInto(logits, targets, o.scale, o.softcap, dlogits), begin, rows);
   return dlogits;
 }
 
@@ -65,24 +74,24 @@ DType LossDType(DType compute) { return compute == DType::kF64 ? DType::kF64 : D
 
 // Loss of every chunk; with `dh` also the gradient of the rows, [n, hidden], through a frozen head.
 void FrozenHead(const Tensor& h, LinearMap& head, const Answers& answers, const LinearCrossEntropyOptions& o,
-                Tensor* dh, LossCounts* counts) {
+                Tensor* dh, const RowLosses& rows) {
   for (int64_t begin = 0; begin < h.dim(0); begin += o.chunk) {
     const int64_t end = std::min(begin + o.chunk, h.dim(0));
     Tensor logits = Tensor::Empty({end - begin, head.out_features()}, LossDType(h.dtype()), h.device());
     head.Forward(h.Slice(0, begin, end), logits, {});
     const Tensor targets = answers.targets.Slice(0, begin, end);
     if (dh == nullptr) {
-      Count(tensor::CrossEntropy(logits, targets, o.softcap), counts);
+      Keep(tensor::CrossEntropy(logits, targets, o.softcap), begin, rows);
       continue;
     }
     Tensor part = dh->Slice(0, begin, end);
-    head.InputGrad(LogitsGrad(logits, targets, h.dtype(), o, counts), part, {});
+    head.InputGrad(LogitsGrad(logits, targets, h.dtype(), o, begin, rows), part, {});
   }
 }
 
 // The same through a head that trains: its parameters' gradients are left in them.
 void TrainableHead(const Tensor& h, LinearMap& head, const Answers& answers, const LinearCrossEntropyOptions& o,
-                   Tensor* dh, LossCounts* counts) {
+                   Tensor* dh, const RowLosses& rows) {
   for (int64_t begin = 0; begin < h.dim(0); begin += o.chunk) {
     const int64_t end = std::min(begin + o.chunk, h.dim(0));
     Tensor part = dh->Slice(0, begin, end);
@@ -90,51 +99,53 @@ void TrainableHead(const Tensor& h, LinearMap& head, const Answers& answers, con
     const Variable x = tape.Leaf(h.Slice(0, begin, end), [&](Tensor g) { tensor::CopyInto(g, part); });
     const Variable y = head.Apply(x);
     const Tensor logits = y.value().Cast(LossDType(h.dtype()));
-    tape.Backward(y, LogitsGrad(logits, answers.targets.Slice(0, begin, end), h.dtype(), o, counts));
+    tape.Backward(y, LogitsGrad(logits, answers.targets.Slice(0, begin, end), h.dtype(), o, begin, rows));
   }
 }
 
 }  // namespace
 
 Variable LinearCrossEntropy(const Variable& h, LinearMap& head, const Tensor& targets,
-                            const LinearCrossEntropyOptions& o, LossCounts* counts) {
+                            const LinearCrossEntropyOptions& o, RowLosses* rows) {
   LORIKEET_CHECK(h.value().rank() == 2 && targets.shape() == (Shape{h.value().dim(0)}) &&
-                 targets.dtype() == DType::kI32)
+                 targets.dtype() == DType::kI32 && targets.device().is_cpu())
       << "LinearCrossEntropy: h is " << Describe(h.value()) << ", targets " << Describe(targets)
-      << ", expected [tokens,hidden] and i32[tokens]";
-  const Answers answers = FindAnswers(targets);
-  const Tensor rows = tensor::GatherRows(h.value(), answers.rows);
-  LossCounts own;
+      << ", expected [tokens,hidden] and i32[tokens] on the CPU";
+  const Device device = h.value().device();
+  const Answers answers = FindAnswers(targets, device);
+  const int64_t n = answers.rows.size();
+  const Tensor answered = tensor::GatherRows(h.value(), answers.rows);
+  const RowLosses own = {Tensor::Empty({n}, LossDType(h.dtype()), device), Tensor::Empty({n}, DType::kI32, device)};
   std::vector<Parameter*> parameters;
   std::vector<Tensor> held;
-  Tensor dh;
+  Tensor gathered, dh;
   const bool recording = Tape::Current() != nullptr && (h.needs_grad() || !head.frozen());
-  if (recording) dh = Tensor::Empty(rows.shape(), rows.dtype(), rows.device());
+  if (recording) {
+    // With a row of zeros behind them, so that Backward finds every row's gradient in one lookup.
+    gathered = Tensor::Empty({n + 1, answered.dim(1)}, answered.dtype(), device);
+    Tensor none = gathered.Slice(0, n, n + 1);
+    tensor::FillInPlace(none, 0);
+    dh = gathered.Slice(0, 0, n);
+  }
   if (recording && !head.frozen()) {
     CollectTrainable collect;
     head.Visit(collect);
     parameters = collect.parameters;
     for (Parameter* p : parameters) held.push_back(std::exchange(p->grad, Tensor()));
-    TrainableHead(rows, head, answers, o, &dh, &own);
+    TrainableHead(answered, head, answers, o, &dh, own);
     for (size_t i = 0; i < parameters.size(); ++i) std::swap(parameters[i]->grad, held[i]);
   } else {
-    FrozenHead(rows, head, answers, o, recording ? &dh : nullptr, &own);
+    FrozenHead(answered, head, answers, o, recording ? &dh : nullptr, own);
   }
-  if (counts != nullptr) *counts = own;
-  const Tensor loss = Tensor::Scalar(own.loss_sum * o.scale, LossDType(h.dtype()));
+  if (rows != nullptr) *rows = own;
+  const Tensor loss = tensor::Scale(tensor::SumAll(own.losses), o.scale);
   if (!recording) return Variable(loss);
-  std::vector<SavedValue> saved = {dh, answers.rows};
+  std::vector<SavedValue> saved = {gathered, answers.place};
   saved.insert(saved.end(), held.begin(), held.end());
-  BackwardManyFn rule = [parameters, shape = h.shape()](absl::Span<Tensor> saved, absl::Span<const Tensor> dys,
-                                                        GradSink& grad) {
+  BackwardManyFn rule = [parameters](absl::Span<Tensor> saved, absl::Span<const Tensor> dys, GradSink& grad) {
     const double dy = dys[0].item();
     if (grad.wants(0)) {
-      Tensor dx = Tensor::Zeros(shape, saved[0].dtype(), saved[0].device());
-      const absl::Span<const int32_t> rows = saved[1].data<int32_t>();
-      for (size_t i = 0; i < rows.size(); ++i) {
-        Tensor row = dx.Slice(0, rows[i], rows[i] + 1);
-        tensor::CopyInto(saved[0].Slice(0, static_cast<int64_t>(i), static_cast<int64_t>(i) + 1), row);
-      }
+      Tensor dx = tensor::GatherRows(saved[0], saved[1]);
       if (dy != 1) tensor::ScaleInPlace(dx, dy);
       grad.Add(0, dx);
     }
@@ -150,6 +161,15 @@ Variable LinearCrossEntropy(const Variable& h, LinearMap& head, const Tensor& ta
     }
   };
   return Tape::Current()->Append("LinearCrossEntropy", {h}, {loss}, std::move(saved), std::move(rule))[0];
+}
+
+LossCounts CountLosses(const RowLosses& rows) {
+  const Tensor losses = rows.losses.To(kCpu).Cast(DType::kF64), correct = rows.correct.To(kCpu);
+  LossCounts counts;
+  counts.tokens = losses.size();
+  for (double loss : losses.data<double>()) counts.loss_sum += loss;
+  for (int32_t hit : correct.data<int32_t>()) counts.correct += hit;
+  return counts;
 }
 
 }  // namespace lorikeet

@@ -10,6 +10,9 @@
 // taken `chunk` at a time; when recording, each chunk's gradient is computed at once, in the forward pass, and only dh
 // (and the head's own gradient, where the head trains) is kept; Backward multiplies by its dy.
 // Without a single target the loss is 0, and so is every gradient: dh is zeros, the head's parameters get nothing.
+// Targets are on the CPU, where they are counted; everything else on h's device, and nothing here waits for it. So what
+// a step reports is read when the step is done: RowLosses keeps it, CountLosses(rows) reads it. Backward's dy may be on
+// the CPU (a constant 1), whatever the device.
 // Targets at or above the vocabulary abort.
 // Source of the idea: Wijmans et al., "Cut your losses in large-vocabulary language models", 2024.
 #ifndef LORIKEET_NN_LINEAR_CROSS_ENTROPY_H_
@@ -29,14 +32,22 @@ struct LinearCrossEntropyOptions {
   int64_t chunk = 256;  // rows of logits that exist at a time
 };
 
-struct LossCounts {
-  double loss_sum = 0;  // unscaled
-  int64_t tokens = 0;   // rows with a target
-  int64_t correct = 0;  // rows whose largest logit is the target
+// Of the rows with a target, in order, on h's device.
+struct RowLosses {
+  Tensor losses;   // [n] f32 (f64 for f64), unscaled
+  Tensor correct;  // [n] i32, 1 where the largest logit is the target
 };
 
 Variable LinearCrossEntropy(const Variable& h, LinearMap& head, const Tensor& targets,
-                            const LinearCrossEntropyOptions& options, LossCounts* counts = nullptr);
+                            const LinearCrossEntropyOptions& options, RowLosses* rows = nullptr);
+
+struct LossCounts {
+  double loss_sum = 0;
+  int64_t tokens = 0;
+  int64_t correct = 0;
+};
+// Adds rows up; waits for the device.
+LossCounts CountLosses(const RowLosses& rows);
 
 }  // namespace lorikeet
 

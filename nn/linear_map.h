@@ -16,6 +16,7 @@
 #include "absl/strings/string_view.h"
 #include "autograd/variable.h"
 #include "nn/module.h"
+#include "tensor/device.h"
 #include "tensor/ops/matmul.h"
 #include "tensor/shape.h"
 #include "tensor/tensor.h"
@@ -32,6 +33,8 @@ class LinearMap {
   virtual bool frozen() const = 0;
   // The dtype of Dense(): what the weights were before packing.
   virtual DType dtype() const = 0;
+  // Where the weights are; x and y are there too.
+  virtual Device device() const = 0;
 
   // y = x*W^T and dx = dy*W, with what tensor/ops/matmul.h lets a product do besides:
   //   y = alpha * gain * (x*W^T + u*v) + beta*y.

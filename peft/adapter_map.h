@@ -39,6 +39,7 @@ class AdapterMap : public LinearMap {
   int64_t in_features() const override { return base_->in_features(); }
   int64_t out_features() const override { return base_->out_features(); }
   DType dtype() const override { return base_->dtype(); }
+  Device device() const override { return base_->device(); }
   // Merged(), rounded to the base's dtype.
   Tensor Dense() const override { return Merged().Cast(dtype()); }
 

@@ -54,10 +54,21 @@ Tensor DoraMap::CurrentNorm(DType compute) const {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (kept_version_ != version || kept_compute_ != compute) {
     kept_norm_ = Norm(compute);
+    kept_has_zero_gain_.reset();
     kept_version_ = version;
     kept_compute_ = compute;
   }
   return kept_norm_;
+}
+
+bool DoraMap::HasZeroGain(const Tensor& gain) const {
+  const auto look = [&] {
+    return tensor::SumAll(tensor::Equal(gain, Tensor::Zeros({}, gain.dtype(), gain.device()))).item() > 0;
+  };
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (kept_version_ == 0 || run_ == nullptr || kept_version_ != run_->weights_version) return look();
+  if (!kept_has_zero_gain_) kept_has_zero_gain_ = look();
+  return *kept_has_zero_gain_;
 }
 
 DoraMap::Scale DoraMap::ScaleOf(const Tensor& norm) const {
@@ -96,7 +107,7 @@ Variable DoraMap::Apply(const Variable& x) {
   const Scale scale = CurrentScale(x.dtype());
   const Tensor u = Product(x.value(), a.value().Transpose(0, 1), scaling_);
   // dm = sum dy*z / n = sum dy*y / (g*n), so y serves, which the next layer often keeps anyway; unless a gain is 0.
-  const bool keeps_z = tensor::SumAll(tensor::Equal(scale.gain, Tensor::Zeros({}, scale.gain.dtype()))).item() > 0;
+  const bool keeps_z = HasZeroGain(scale.gain);
   Tensor y, kept;
   if (keeps_z) {
     const Tensor z = Output(x.value(), u, b.value(), a_.value.dtype(), Tensor());

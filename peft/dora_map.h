@@ -7,7 +7,8 @@
 //   dm = sum_tokens dy*z / n,   then with G = g*dy exactly LoRA's dA, dB and dx.     Saves x, u [tokens, r] and y.
 // The norm never forms W + s*B*A:  n^2 = ||W||^2 + 2s<B, W*A^T> + s^2<B, B*(A*A^T)>  row by row, where W*A^T is the
 // base applied to A's rows, so it works over any frozen base for one skinny product; ||W||^2 is computed once, when the
-// map is made, and n once per AdapterRun::weights_version where that is tracked. The norm is in the factors' dtype
+// map is made, and n once per AdapterRun::weights_version where that is tracked (as is the one look whether a gain is
+// zero, which waits for the device). The norm is in the factors' dtype
 // (f32), and the product's sums are scaled before they are rounded, whatever dtype x has: g in bf16, or times a z in
 // bf16, would round away most of what m learns.
 // With dropout the undropped base output is kept and only the correction sees x' = dropout(x), as in PEFT:
@@ -58,6 +59,7 @@ class DoraMap : public AdapterMap {
   Scale CurrentScale(DType compute) const { return ScaleOf(CurrentNorm(compute)); }
   Scale ScaleOf(const Tensor& norm) const;
   Tensor CurrentNorm(DType compute) const;
+  bool HasZeroGain(const Tensor& gain) const;  // waits for the device, once per weights_version
   Tensor Norm(DType compute) const;
   Tensor FactorThroughBase(DType compute) const;  // (W*A^T)^T, [r, out]
   Variable ApplyWithDropout(const Variable& x, const Mask& mask);
@@ -66,8 +68,9 @@ class DoraMap : public AdapterMap {
   Parameter magnitude_;
   Tensor squared_norm_;  // ||W||^2 per row, [out]
 
-  mutable std::mutex mutex_;           // guards the kept norm
-  mutable Tensor kept_norm_;           // of kept_version_
+  mutable std::mutex mutex_;  // guards what is kept
+  mutable Tensor kept_norm_;  // of kept_version_
+  mutable absl::optional<bool> kept_has_zero_gain_;
   mutable uint64_t kept_version_ = 0;  // 0: nothing is kept
   mutable DType kept_compute_ = DType::kF32;
 };

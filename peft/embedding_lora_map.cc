@@ -26,7 +26,7 @@ Variable EmbeddingLoraMap::Lookup(const Tensor& ids, DType dtype) {
                   }
                   if (!grad.wants(1)) return;
                   Accumulator db = grad.Accumulate(1);
-                  if (db.beta == 0) tensor::CopyInto(Tensor::Scalar(0, db.buffer.dtype()), db.buffer);
+                  if (db.beta == 0) tensor::FillInPlace(db.buffer, 0);
                   tensor::ScatterAddRows(db.buffer, ids, Product(g, a.Transpose(0, 1), scaling_));
                 });
 }

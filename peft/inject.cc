@@ -153,6 +153,14 @@ void TakeOut(const AdapterSite& site, const LoraStart& start, LoraFactors* facto
 void Attach(const AdapterSite& site, const AdapterConfig& config, LoraFactors factors, absl::optional<Tensor> magnitude,
             const AdapterRun* run) {
   std::unique_ptr<LinearMap>& map = site.slot->map;
+  const Device device = map->device();
+  factors.a = factors.a.To(device);
+  factors.b = factors.b.To(device);
+  if (factors.taken_a.defined()) {
+    factors.taken_a = factors.taken_a.To(device);
+    factors.taken_b = factors.taken_b.To(device);
+  }
+  if (magnitude) magnitude = magnitude->To(device);
   factors.scaling = site.scaling;
   factors.dropout = static_cast<float>(config.lora_dropout);
   const uint64_t index = HashOf(site.path);

@@ -66,7 +66,7 @@ absl::StatusOr<LoraStart> FromWeight(const LoraInit& init, const LinearMap& base
                                      double scaling, RngKey key, DType dtype) {
   if (init.kind == Kind::kLoftq) {
     LORIKEET_CHECK(original.defined()) << "StartFactors: loftq needs the original weight";
-    const Tensor lost = tensor::Sub(original.Cast(dtype), base.Dense().Cast(dtype));
+    const Tensor lost = tensor::Sub(original.Cast(dtype), base.Dense().To(kCpu).Cast(dtype));
     return FromSvd(tensor::TopSvd(lost, rank), scaling);
   }
   if (dynamic_cast<const DenseMap*>(&base) == nullptr) {
@@ -74,7 +74,7 @@ absl::StatusOr<LoraStart> FromWeight(const LoraInit& init, const LinearMap& base
         "this start changes the base's weights, which are packed here; load them in 16 or 32 bits, or take loftq, "
         "which is made for a base in 4 bits");
   }
-  const Tensor w = base.Dense().Cast(dtype);
+  const Tensor w = base.Dense().To(kCpu).Cast(dtype);
   if (init.kind == Kind::kOlora) {
     tensor::Qr qr = tensor::ThinQr(w, rank);
     return LoraStart{std::move(qr.r), std::move(qr.q)};
@@ -127,10 +127,10 @@ absl::StatusOr<LoraStart> StartFactors(const LoraInit& init, const MapSlot& slot
 }
 
 std::unique_ptr<LinearMap> WithoutProduct(const LinearMap& base, const LoraStart& start, double scaling) {
-  Tensor w = base.Dense().Cast(start.a.dtype());
+  Tensor w = base.Dense().To(kCpu).Cast(start.a.dtype());
   if (w.use_count() > 1) w = w.Clone();
   tensor::MatMulInto(w, start.b, false, start.a, false, static_cast<float>(-scaling), 1);
-  return std::make_unique<DenseMap>(w.Cast(base.dtype()));
+  return std::make_unique<DenseMap>(w.Cast(base.dtype()).To(base.device()));
 }
 
 }  // namespace lorikeet

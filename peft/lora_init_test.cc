@@ -63,6 +63,7 @@ class PackedMap : public LinearMap {
   int64_t out_features() const override { return dense_.out_features(); }
   bool frozen() const override { return true; }
   DType dtype() const override { return dense_.dtype(); }
+  Device device() const override { return dense_.device(); }
   void Forward(const Tensor& x, Tensor& y, const Epilogue& e) const override { dense_.Forward(x, y, e); }
   void InputGrad(const Tensor& dy, Tensor& dx, const Epilogue& e) const override { dense_.InputGrad(dy, dx, e); }
   Tensor Dense() const override { return dense_.Dense(); }

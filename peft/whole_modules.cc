@@ -119,14 +119,14 @@ absl::StatusOr<std::vector<WholeModule>> FindWholeModules(Module& model, const A
 
 void TrainWhole(const WholeModule& module, absl::optional<Tensor> value) {
   if (module.leaf != nullptr) {
-    if (value) module.leaf->value = value->Cast(module.leaf->value.dtype());
+    if (value) module.leaf->value = value->Cast(module.leaf->value.dtype()).To(module.leaf->value.device());
     module.leaf->name = module.disk_name;
     module.leaf->trainable = true;
     return;
   }
   LinearMap& base = *module.slot->map;
   const DType dtype = base.dtype() == DType::kF64 ? DType::kF64 : DType::kF32;
-  const Tensor weight = (value ? module.slot->Turned(*value) : base.Dense()).Cast(dtype);
+  const Tensor weight = (value ? module.slot->Turned(*value).To(base.device()) : base.Dense()).Cast(dtype);
   // Its own memory: an optimizer writes there, and the base's may be a file's or another's.
   module.slot->map = std::make_unique<DenseMap>(
       Parameter{.name = module.disk_name, .value = value ? weight : weight.Clone(), .trainable = true});

@@ -29,6 +29,7 @@ class Nf4Map : public LinearMap {
   int64_t out_features() const override { return w_.shape[0]; }
   bool frozen() const override { return true; }
   DType dtype() const override { return w_.dtype; }
+  Device device() const override { return w_.codes.device(); }
   void Forward(const Tensor& x, Tensor& y, const Epilogue& e) const override;
   void InputGrad(const Tensor& dy, Tensor& dx, const Epilogue& e) const override;
   Tensor Rows(const Tensor& ids, DType dtype) const override;

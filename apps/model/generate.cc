@@ -23,7 +23,7 @@ Generator::Generator(CausalLm* model, const text::Tokenizer* tokenizer, int64_t 
     : model_(model),
       tokenizer_(tokenizer),
       cache_(model->config().num_layers, context, model->config().num_kv_heads, model->config().head_dim,
-             model->compute_dtype()) {}
+             model->compute_dtype(), model->device()) {}
 
 absl::Status Generator::CheckPrompt(absl::Span<const int32_t> prompt) const {
   if (prompt.empty()) return absl::InvalidArgumentError("the prompt has no tokens; write something into it");
@@ -42,15 +42,10 @@ absl::Status Generator::CheckPrompt(absl::Span<const int32_t> prompt) const {
 
 Tensor Generator::Feed(absl::Span<const int32_t> tokens) {
   const int64_t n = static_cast<int64_t>(tokens.size());
-  std::vector<int32_t> positions(tokens.size());
-  std::iota(positions.begin(), positions.end(), static_cast<int32_t>(cache_.length()));
-  Batch batch;
-  batch.tokens = Tensor::From<int32_t>(tokens, {n});
-  batch.positions = Tensor::From<int32_t>(positions, {n});
-  batch.cu_seqlens = Tensor::From<int32_t>({0, static_cast<int32_t>(n)}, {2});
+  const Batch batch = OneSequence(tokens, cache_.length(), model_->device());
   const Tensor h = model_->Hidden(batch, &cache_).value();
   seen_.insert(seen_.end(), tokens.begin(), tokens.end());
-  return model_->Logits(h.Slice(0, n - 1, n));
+  return model_->Logits(h.Slice(0, n - 1, n)).To(kCpu);
 }
 
 Tensor Generator::FeedPrompt(absl::Span<const int32_t> prompt) {

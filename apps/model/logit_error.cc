@@ -19,14 +19,8 @@ std::vector<Tensor> LastLogits(CausalLm& model, const std::vector<std::vector<in
   std::vector<Tensor> logits;
   for (const std::vector<int32_t>& prompt : prompts) {
     const int64_t n = static_cast<int64_t>(prompt.size());
-    std::vector<int32_t> positions(prompt.size());
-    std::iota(positions.begin(), positions.end(), 0);
-    Batch batch;
-    batch.tokens = Tensor::From<int32_t>(prompt, {n});
-    batch.positions = Tensor::From<int32_t>(positions, {n});
-    batch.cu_seqlens = Tensor::From<int32_t>({0, static_cast<int32_t>(n)}, {2});
-    const Tensor h = model.Hidden(batch, nullptr).value();
-    logits.push_back(model.Logits(h.Slice(0, std::max<int64_t>(n - rows, 0), n)));
+    const Tensor h = model.Hidden(OneSequence(prompt, 0, model.device()), nullptr).value();
+    logits.push_back(model.Logits(h.Slice(0, std::max<int64_t>(n - rows, 0), n)).To(kCpu));
   }
   return logits;
 }

@@ -27,6 +27,7 @@ class MadeMap : public LinearMap {
   int64_t out_features() const override { return own_->out_features(); }
   bool frozen() const override { return true; }
   DType dtype() const override { return own_->dtype(); }
+  Device device() const override { return own_->device(); }
   void Forward(const Tensor& x, Tensor& y, const Epilogue& e) const override { Made(x).Forward(x, y, e); }
   void InputGrad(const Tensor& dy, Tensor& dx, const Epilogue& e) const override { Made(dy).InputGrad(dy, dx, e); }
   Tensor Dense() const override { return make_(*own_); }

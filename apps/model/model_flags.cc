@@ -6,6 +6,7 @@
 #include "absl/flags/flag.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "apps/model/choose_device.h"
 #include "tensor/dtype.h"
 #include "tensor/kernels/parallel.h"
 
@@ -14,7 +15,7 @@ ABSL_FLAG(
     "Hugging Face directory or .gguf file; empty: the adapter's base, or the small model that comes with Lorikeet");
 ABSL_FLAG(std::string, adapter, "", "directory of a LoRA or DoRA adapter in PEFT's format; empty: none");
 ABSL_FLAG(std::string, compute_dtype, "auto", "bf16, f32, or auto: what suits the program and the processor");
-ABSL_FLAG(std::string, device, "auto", "auto or cpu");
+ABSL_FLAG(std::string, device, "auto", "auto, cpu or cuda: the GPU if there is one that works, else the CPU");
 ABSL_FLAG(int, threads, 0, "CPU threads; 0: all that the process may use. Results do not depend on it");
 ABSL_FLAG(bool, load_in_4bit, false,
           "quantize the base on loading, as qlora and qdora did when they trained the adapter");
@@ -36,21 +37,19 @@ absl::StatusOr<Nf4Options> QuantOptionsFromFlags() {
 }
 
 absl::StatusOr<OpenOptions> OpenOptionsFromFlags(absl::string_view auto_dtype) {
-  const std::string device = absl::GetFlag(FLAGS_device);
-  if (device != "auto" && device != "cpu")
-    return absl::InvalidArgumentError(
-        absl::StrCat("--device=", device, ": expected auto or cpu; models run on the CPU"));
+  const absl::StatusOr<DeviceChoice> device = ChooseDevice(absl::GetFlag(FLAGS_device));
+  if (!device.ok()) return device.status();
   if (absl::GetFlag(FLAGS_threads) < 0)
     return absl::InvalidArgumentError(
         absl::StrCat("--threads=", absl::GetFlag(FLAGS_threads), ": expected 0 (all) or more"));
   SetNumThreads(absl::GetFlag(FLAGS_threads));
   const std::string name = absl::GetFlag(FLAGS_compute_dtype);
-  const absl::StatusOr<DType> dtype = ParseComputeDtype(name == "auto" ? auto_dtype : name);
+  const absl::StatusOr<DType> dtype = ParseComputeDtype(name == "auto" ? auto_dtype : name, device->device);
   if (!dtype.ok()) return dtype.status();
   const absl::StatusOr<Nf4Options> quant = QuantOptionsFromFlags();
   if (!quant.ok()) return quant.status();
   const WeightUse use = absl::GetFlag(FLAGS_load_in_4bit) ? WeightUse::kQuantized : WeightUse::kFrozen;
-  return OpenOptions{.compute_dtype = *dtype, .use = use, .quant = *quant};
+  return OpenOptions{.compute_dtype = *dtype, .use = use, .quant = *quant, .device = device->device};
 }
 
 absl::StatusOr<AdaptedModel> OpenModelFromFlags(absl::string_view auto_dtype) {

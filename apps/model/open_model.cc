@@ -15,6 +15,7 @@
 #include "nn/load.h"
 #include "quant/bnb_checkpoint.h"
 #include "quant/nf4_map.h"
+#include "tensor/io/device_source.h"
 #include "tensor/io/file.h"
 #include "tensor/io/gguf.h"
 #include "tensor/io/safetensors.h"
@@ -110,29 +111,31 @@ class GgufFiles : public ModelFiles {
   text::BpeSpec spec_;
 };
 
-// A weight that the file already holds in 4 bits, or nullptr.
-absl::StatusOr<std::unique_ptr<LinearMap>> PackedMap(absl::string_view name, const TensorSource& source) {
+// A weight that the file already holds in 4 bits, or nullptr. Its tensors are asked of `source`, and read from `files`
+// into host memory, where they are checked.
+absl::StatusOr<std::unique_ptr<LinearMap>> PackedMap(absl::string_view name, const TensorSource& source,
+                                                     const TensorSource& files) {
   const std::string weight = absl::StrCat(name, ".weight");
   std::vector<std::string> names;
   bool packed = false;
   for (const TensorInfo& t : source.tensors()) {
-    if (!absl::StartsWith(t.name, weight)) continue;
+    if (!absl::StartsWith(t.name, weight) || source.Find(t.name) == nullptr) continue;
     names.push_back(t.name);
     packed |= IsNf4QuantState(t.name);
   }
   if (!packed) return std::unique_ptr<LinearMap>();
-  absl::StatusOr<Nf4Tensor> q = Nf4FromCheckpoint(weight, names, [&](absl::string_view n) { return source.Read(n); });
+  absl::StatusOr<Nf4Tensor> q = Nf4FromCheckpoint(weight, names, [&](absl::string_view n) { return files.Read(n); });
   if (!q.ok()) return absl::Status(q.status().code(), absl::StrCat(source.where(), ": ", q.status().message()));
   return std::make_unique<Nf4Map>(*std::move(q));
 }
 
 // Makes each slot's map: packed as it lies in the file, quantized on the way, or dense.
-MapFactory FactoryFor(const OpenOptions& options) {
+MapFactory FactoryFor(const OpenOptions& options, const TensorSource& files) {
   const bool trainable = options.use == WeightUse::kTrainable;
   const MapFactory dense = DenseFactory(options.compute_dtype, trainable);
-  return [=](absl::string_view name, const MapSlot& slot,
-             const TensorSource& source) -> absl::StatusOr<std::unique_ptr<LinearMap>> {
-    absl::StatusOr<std::unique_ptr<LinearMap>> packed = PackedMap(name, source);
+  return [=, &files](absl::string_view name, const MapSlot& slot,
+                     const TensorSource& source) -> absl::StatusOr<std::unique_ptr<LinearMap>> {
+    absl::StatusOr<std::unique_ptr<LinearMap>> packed = PackedMap(name, source, files);
     if (!packed.ok()) return packed.status();
     if (*packed != nullptr) {
       if (trainable) {
@@ -214,7 +217,9 @@ absl::Status LoadWeights(const OpenOptions& options, OpenedModel* m) {
   m->lm = BuildModel(m->files->config(), options.compute_dtype);
   LoadReport report;
   const bool trainable = options.use == WeightUse::kTrainable;
-  if (absl::Status s = LoadWeights(*m->lm, m->files->weights(), FactoryFor(options), trainable, &report); !s.ok())
+  const DeviceSource source(m->files->weights(), options.device);
+  if (absl::Status s = LoadWeights(*m->lm, source, FactoryFor(options, m->files->weights()), trainable, &report);
+      !s.ok())
     return s;
   for (const std::string& name : report.unexpected) {
     if (Nf4WeightOfKey(name).empty())
@@ -224,10 +229,10 @@ absl::Status LoadWeights(const OpenOptions& options, OpenedModel* m) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<DType> ParseComputeDtype(absl::string_view name) {
+absl::StatusOr<DType> ParseComputeDtype(absl::string_view name, Device device) {
   if (name == "bf16") return DType::kBF16;
   if (name == "f32") return DType::kF32;
-  if (name == "auto") return tensor::HasFastBF16() ? DType::kBF16 : DType::kF32;
+  if (name == "auto") return device.is_cuda() || tensor::HasFastBF16() ? DType::kBF16 : DType::kF32;
   return absl::InvalidArgumentError(absl::StrCat("--compute_dtype=", name, ": expected auto, bf16 or f32"));
 }
 

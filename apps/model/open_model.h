@@ -22,6 +22,7 @@
 #include "nn/causal_lm.h"
 #include "nn/model_config.h"
 #include "quant/nf4.h"
+#include "tensor/device.h"
 #include "tensor/io/tensor_source.h"
 
 namespace lorikeet {
@@ -37,6 +38,7 @@ struct OpenOptions {
   DType compute_dtype = DType::kF32;
   WeightUse use = WeightUse::kFrozen;
   Nf4Options quant = {};
+  Device device = kCpu;  // where the weights go, each as it is read
 };
 
 // A model's files, opened but not yet read.
@@ -69,8 +71,8 @@ absl::StatusOr<OpenedModel> OpenModel(const std::string& path, const OpenOptions
 absl::StatusOr<OpenedModel> OpenWithoutWeights(const std::string& path);
 absl::Status LoadWeights(const OpenOptions& options, OpenedModel* model);
 
-// "auto" means bf16 where the processor multiplies it in hardware, else f32.
-absl::StatusOr<DType> ParseComputeDtype(absl::string_view name);
+// "auto" means bf16 where the device multiplies it in hardware, else f32.
+absl::StatusOr<DType> ParseComputeDtype(absl::string_view name, Device device = kCpu);
 
 // The directory of the small model among the runfiles.
 absl::StatusOr<std::string> SmallModelPath();

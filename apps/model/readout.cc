@@ -16,8 +16,6 @@ namespace {
 
 constexpr int64_t kMaxTokens = 2048, kLogitRows = 64;
 
-Tensor Ints(const std::vector<int32_t>& v) { return Tensor::From<int32_t>(v, {static_cast<int64_t>(v.size())}); }
-
 // -log softmax(row)[target], in f64.
 double Loss(absl::Span<const float> row, int32_t target) {
   const double most = *std::max_element(row.begin(), row.end());
@@ -37,7 +35,7 @@ void ReadExample(CausalLm& model, const Tensor& hidden, const text::Batch& batch
         absl::MakeConstSpan(batch.targets).subspan(static_cast<size_t>(first), static_cast<size_t>(next - first));
     const bool counts = std::any_of(targets.begin(), targets.end(), [](int32_t t) { return t >= 0; });
     if (!counts && next <= kept) continue;
-    const Tensor logits = model.Logits(hidden.Slice(0, first, next));
+    const Tensor logits = model.Logits(hidden.Slice(0, first, next)).To(kCpu);
     if (next > kept) {
       Tensor to = last.Slice(0, std::max(first, kept) - kept, next - kept);
       tensor::CopyInto(logits.Slice(0, std::max(first, kept) - first, next - first), to);
@@ -68,8 +66,7 @@ Readout ReadModel(CausalLm& model, const std::vector<text::Example>& examples, i
       group.push_back(&examples[i++]);
     } while (i < examples.size() && tokens + static_cast<int64_t>(examples[i].tokens.size()) <= kMaxTokens);
     const text::Batch batch = text::MakeBatch(group);
-    const Batch inputs = {
-        .tokens = Ints(batch.tokens), .positions = Ints(batch.positions), .cu_seqlens = Ints(batch.cu_seqlens)};
+    const Batch inputs = BatchOf(batch.tokens, batch.positions, batch.cu_seqlens, model.device());
     const Tensor hidden = model.Hidden(inputs, nullptr).value();
     for (size_t e = 0; e + 1 < batch.cu_seqlens.size(); ++e)
       ReadExample(model, hidden, batch, batch.cu_seqlens[e], batch.cu_seqlens[e + 1], rows, &out);

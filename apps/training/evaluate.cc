@@ -17,10 +17,11 @@ EvalResult EvaluateLoss(CausalLm& model, const std::vector<text::Example>& examp
       tokens += static_cast<int64_t>(examples[i].tokens.size());
       group.push_back(&examples[i++]);
     } while (i < examples.size() && tokens + static_cast<int64_t>(examples[i].tokens.size()) <= max_tokens);
-    const ModelBatch batch = ToModelBatch(text::MakeBatch(group));
-    LossCounts counts;
+    const ModelBatch batch = ToModelBatch(text::MakeBatch(group), model.device());
+    RowLosses rows;
     LinearCrossEntropy(model.Hidden(batch.inputs, nullptr), model.head(), batch.targets,
-                       {.softcap = model.config().final_softcap}, &counts);
+                       {.softcap = model.config().final_softcap}, &rows);
+    const LossCounts counts = CountLosses(rows);
     result.counts.loss_sum += counts.loss_sum;
     result.counts.tokens += counts.tokens;
     result.counts.correct += counts.correct;

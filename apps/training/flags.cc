@@ -60,7 +60,7 @@ ABSL_FLAG(std::string, optim, kDefault.optim,
 ABSL_FLAG(int64_t, optimizer_memory, kDefault.optimizer_memory, "bytes of memory for a paged optimizer's state");
 ABSL_FLAG(std::string, compute_dtype, kDefault.compute_dtype,
           "bf16, f32, or auto: bf16 where the processor multiplies it fast");
-ABSL_FLAG(std::string, device, kDefault.device, "cpu, cuda or auto");
+ABSL_FLAG(std::string, device, kDefault.device, "auto, cpu or cuda: the GPU if there is one that works, else the CPU");
 ABSL_FLAG(std::string, gradient_checkpointing, kDefault.gradient_checkpointing,
           "on: less memory for one more forward pass; off");
 ABSL_FLAG(int, threads, kDefault.threads, "CPU threads; 0: all that the process may use. Results do not depend on it");

@@ -11,12 +11,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "apps/model/choose_device.h"
 #include "apps/training/run_info.h"
 #include "optim/paged_store.h"
 #include "optim/resident_store.h"
 #include "optim/state_store.h"
 #include "peft/inject.h"
 #include "peft/lora_plus.h"
+#include "tensor/device.h"
 #include "tensor/kernels/parallel.h"
 #include "tensor/random.h"
 
@@ -86,14 +88,18 @@ absl::StatusOr<std::unique_ptr<TrainJob>> TrainJob::Create(const TrainOptions& o
   auto job = std::make_unique<TrainJob>();
   job->options = options;
   SetNumThreads(options.threads);
-  if (options.device == "cuda") {
-    return absl::InvalidArgumentError("--device=cuda: this build trains on the CPU; give --device=cpu or auto");
-  }
+  absl::StatusOr<DeviceChoice> choice = ChooseDevice(options.device);
+  if (!choice.ok()) return choice.status();
+  job->device = choice->device;
+  job->device_name = choice->why;
   if (absl::Status s = job->OpenModelAndData(); !s.ok()) return s;
   // Digests are read beside the weights: the files are then in memory for one of the two.
   std::future<absl::Status> digests = std::async(std::launch::async, [&job] { return job->DigestInputs(); });
-  absl::Status loaded = LoadWeights(
-      {.compute_dtype = job->compute_dtype, .use = UseFor(options.method), .quant = options.quant}, &job->model);
+  absl::Status loaded = LoadWeights({.compute_dtype = job->compute_dtype,
+                                     .use = UseFor(options.method),
+                                     .quant = options.quant,
+                                     .device = job->device},
+                                    &job->model);
   if (absl::Status s = digests.get(); !s.ok()) return s;
   if (!loaded.ok()) return loaded;
   job->model.lm->set_gradient_checkpointing(options.gradient_checkpointing == "on");
@@ -103,7 +109,7 @@ absl::StatusOr<std::unique_ptr<TrainJob>> TrainJob::Create(const TrainOptions& o
 }
 
 absl::Status TrainJob::OpenModelAndData() {
-  absl::StatusOr<DType> dtype = ParseComputeDtype(options.compute_dtype);
+  absl::StatusOr<DType> dtype = ParseComputeDtype(options.compute_dtype, device);
   if (!dtype.ok()) return dtype.status();
   compute_dtype = *dtype;
   absl::StatusOr<OpenedModel> opened = OpenWithoutWeights(options.model);
@@ -188,7 +194,7 @@ absl::Status TrainJob::MakeOptimizer() {
     if (!paged.ok()) return paged.status();
     store = *std::move(paged);
   } else {
-    store = std::make_unique<ResidentStore>(elements, dtype);
+    store = std::make_unique<ResidentStore>(elements, dtype, device);
   }
   const auto group = [&](const Parameter& p) {
     return AdamWGroup{.lr_scale = LoraPlusScale(p, options.loraplus_lr_ratio), .weight_decay = options.weight_decay};

@@ -34,6 +34,8 @@ struct TrainJob {
   static absl::StatusOr<std::unique_ptr<TrainJob>> Create(const TrainOptions& options);
 
   TrainOptions options;
+  Device device;
+  std::string device_name;  // a GPU's, or why there is none; empty: the CPU was asked for
   DType compute_dtype = DType::kF32;
   OpenedModel model;
   std::unique_ptr<text::ChatTemplate> chat;

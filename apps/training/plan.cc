@@ -41,8 +41,7 @@ std::string FormatPlan(const PlanInputs& p, bool utf8) {
   const std::string stored = p.weights.empty() || p.weights == p.dtype ? "" : absl::StrCat(p.weights, " weights, ");
   std::string text = absl::StrCat("model       ", p.model, " · ", HumanCount(p.total_parameters), " parameters, ",
                                   p.num_layers, " layers\n");
-  absl::StrAppend(&text, "method      ", p.method, " · ", stored, p.dtype, " computation, ", p.device, ", ", p.threads,
-                  p.threads == 1 ? " thread\n" : " threads\n");
+  absl::StrAppend(&text, "method      ", p.method, " · ", stored, p.dtype, " computation, ", p.device, "\n");
   absl::StrAppend(&text, "trainable   ", WithThousands(p.trainable_parameters), " of ",
                   WithThousands(p.total_parameters), " (", FixedDouble(percent, 2), "%)\n");
   absl::StrAppend(&text, "memory      ", MemoryLine(p), "\n");

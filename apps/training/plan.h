@@ -26,11 +26,10 @@ struct PlanInputs {
   int64_t num_layers = 0;
   int64_t total_parameters = 0;  // the adapter's among them
   int64_t trainable_parameters = 0;
-  std::string method;   // "qlora"
-  std::string weights;  // how the base is stored: "nf4", "bf16"; empty: as `dtype`
-  std::string dtype;    // of the computation
-  std::string device;   // "cpu"
-  int threads = 1;
+  std::string method;        // "qlora"
+  std::string weights;       // how the base is stored: "nf4", "bf16"; empty: as `dtype`
+  std::string dtype;         // of the computation
+  std::string device;        // "cpu, 2 threads"
   int64_t weight_bytes = 0;  // base and adapter as they lie in memory
   int64_t gradient_bytes = 0;
   int64_t optimizer_bytes = 0;         // of state

@@ -130,8 +130,8 @@ void RunReport::PrintPlan() {
   p.method = Name(o.method);
   p.weights = Quantized(o.method) ? (o.quant.kind == Nf4Kind::kFp4 ? "fp4" : "nf4") : "";
   p.dtype = Name(job_.compute_dtype);
-  p.device = "cpu";
-  p.threads = NumThreads();
+  p.device = job_.device.is_cpu() ? absl::StrCat("cpu, ", NumThreads(), NumThreads() == 1 ? " thread" : " threads")
+                                  : job_.device_name;
   p.weight_bytes = weight_bytes_;
   p.gradient_bytes = 4 * trainable_;
   const DType state = StateDType(o);

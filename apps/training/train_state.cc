@@ -46,7 +46,7 @@ absl::Status LoadParameters(const std::string& path, const std::vector<Parameter
       return absl::InvalidArgumentError(
           absl::StrCat(path, ": ", p->name, " is ", Describe(*t), ", but this run's is ", Describe(p->value)));
     }
-    p->value = *t;
+    p->value = t->To(p->value.device());
   }
   return absl::OkStatus();
 }

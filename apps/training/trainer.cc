@@ -25,31 +25,30 @@ Trainer::Trainer(CausalLm& model, std::vector<Parameter*> parameters, AdamW& opt
 
 absl::Status Trainer::AccumulateGradients(int64_t step, StepResult* result) {
   std::vector<ModelBatch> micro_batches;
+  std::vector<RowLosses> losses(static_cast<size_t>(options_.gradient_accumulation_steps));
   const int64_t first = step * options_.gradient_accumulation_steps * options_.batch_size;
   for (int64_t i = 0; i < options_.gradient_accumulation_steps; ++i) {
-    micro_batches.push_back(ToModelBatch(stream_.Get(first + i * options_.batch_size, options_.batch_size)));
+    const text::Batch rows = stream_.Get(first + i * options_.batch_size, options_.batch_size);
+    micro_batches.push_back(ToModelBatch(rows, model_.device()));
     result->tokens += micro_batches.back().inputs.tokens.size();
     result->answer_tokens += micro_batches.back().num_targets;
-    result->causal_pairs += CausalPairs(micro_batches.back().inputs.cu_seqlens.data<int32_t>());
+    result->causal_pairs += CausalPairs(rows.cu_seqlens);
   }
   // The mean over the answer tokens of the whole step, whatever the split into micro-batches.
   const float scale = static_cast<float>(1.0 / static_cast<double>(result->answer_tokens));
   for (size_t i = 0; i < micro_batches.size(); ++i) {
     if (run_ != nullptr) run_->key = options_.key.Fold(static_cast<uint64_t>(step)).Fold(i);
     Tape tape;
-    LossCounts counts;
     const ModelBatch& b = micro_batches[i];
     const Variable loss = LinearCrossEntropy(model_.Hidden(b.inputs, nullptr), model_.head(), b.targets,
-                                             {.scale = scale, .softcap = model_.config().final_softcap}, &counts);
-    result->loss += counts.loss_sum * scale;
-    if (!std::isfinite(result->loss)) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("step ", step + 1, ": the loss is ", result->loss,
-                       "; nothing was updated. Lower --learning_rate, or look at this step's rows"));
-    }
+                                             {.scale = scale, .softcap = model_.config().final_softcap}, &losses[i]);
     tape.Backward(loss, Tensor::Scalar(1, loss.dtype()));
   }
-  return absl::OkStatus();
+  for (const RowLosses& rows : losses) result->loss += CountLosses(rows).loss_sum * scale;
+  if (std::isfinite(result->loss)) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("step ", step + 1, ": the loss is ", result->loss,
+                   "; nothing was updated. Lower --learning_rate, or look at this step's rows"));
 }
 
 absl::StatusOr<StepResult> Trainer::Step(int64_t step) {

@@ -11,7 +11,7 @@ Variable GatherRows(const Variable& table, const Tensor& ids) {
   return Record("GatherRows", {table}, tensor::GatherRows(table.value(), ids), {ids},
                 [](absl::Span<Tensor> saved, const Tensor& dy, GradSink& grad) {
                   Accumulator dtable = grad.Accumulate(0);
-                  if (dtable.beta == 0) tensor::CopyInto(Tensor::Scalar(0, dtable.buffer.dtype()), dtable.buffer);
+                  if (dtable.beta == 0) tensor::FillInPlace(dtable.buffer, 0);
                   tensor::ScatterAddRows(dtable.buffer, saved[0], dy);
                 });
 }

@@ -52,7 +52,11 @@ std::vector<Variable> Split(const Variable& x, int dim, absl::Span<const int64_t
                       Tensor dx = Tensor::Empty(sx, dtype, device);
                       for (size_t i = 0; i < dys.size(); ++i) {
                         Tensor part = dx.Slice(dim, i == 0 ? 0 : ends[i - 1], ends[i]);
-                        tensor::CopyInto(dys[i].defined() ? dys[i] : Tensor::Scalar(0, dtype), part);
+                        if (dys[i].defined()) {
+                          tensor::CopyInto(dys[i], part);
+                        } else {
+                          tensor::FillInPlace(part, 0);
+                        }
                       }
                       grad.Add(0, dx);
                     });

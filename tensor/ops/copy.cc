@@ -23,6 +23,12 @@ void CopyInto(const Tensor& x, Tensor& y) {
   KernelOrDie(KernelsFor(y.device()).copy, "CopyInto", y)(x.Expand(y.shape()).view(), y.view(), {});
 }
 
+void FillInPlace(Tensor& y, double value) {
+  LORIKEET_CHECK(y.defined()) << "FillInPlace: undefined tensor";
+  CheckWritable("FillInPlace", y);
+  KernelOrDie(KernelsFor(y.device()).fill, "FillInPlace", y)(y.view(), value, {});
+}
+
 Tensor Concat(absl::Span<const Tensor> parts, int dim) {
   LORIKEET_CHECK(!parts.empty()) << "Concat: no tensors";
   const Tensor& first = parts.front();

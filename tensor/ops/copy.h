@@ -17,6 +17,9 @@ namespace lorikeet::tensor {
 // y = x, with x broadcast to y's shape and converted to its dtype. y may be strided; x must not overlap it.
 void CopyInto(const Tensor& x, Tensor& y);
 
+// Every element of y is `value`, rounded to its dtype.
+void FillInPlace(Tensor& y, double value);
+
 // Joins tensors along a dimension; their other dimensions, dtypes and devices agree. At least one tensor.
 Tensor Concat(absl::Span<const Tensor> parts, int dim);
 inline Tensor Concat(std::initializer_list<Tensor> parts, int dim) {

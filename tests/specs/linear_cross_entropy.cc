@@ -1,5 +1,6 @@
 #include "nn/linear_cross_entropy.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "autograd/ops/elementwise.h"
@@ -38,17 +39,17 @@ Variable Reference(const Variable& h, const Variable& w, const Targets& targets,
 }
 
 OpSpec FrozenHead(const std::string& name, const Targets& targets, const LinearCrossEntropyOptions& o) {
-  int64_t answers = 0;
-  for (int32_t t : targets) answers += t >= 0;
+  const int64_t answers = std::count_if(targets.begin(), targets.end(), [](int32_t t) { return t >= 0; });
+  const int64_t tokens = static_cast<int64_t>(targets.size());
   return {.name = name,
-          .inputs = {{"h", {static_cast<int64_t>(targets.size()), kHidden}}},
+          .inputs = {{"h", {tokens, kHidden}}},
           .op =
               [=](In in) {
                 DenseMap head(HeadWeight().Cast(in[0].dtype()));
                 return LinearCrossEntropy(in[0], head, Ints(targets), o);
               },
           .reference = [=](In in) { return Reference(in[0], HeadWeight(), targets, o); },
-          .saved = "dh[" + std::to_string(answers * kHidden) + "] i32[" + std::to_string(answers) + "]",
+          .saved = "dh[" + std::to_string((answers + 1) * kHidden) + "] i32[" + std::to_string(tokens) + "]",
           .slack = 12};
 }
 
@@ -134,8 +135,9 @@ TEST(TrainableHeadTest, ATiedHeadAddsIntoTheEmbeddingsGradient) {
 TEST(LossCountsTest, CountRowsWithATargetTheirLossAndHits) {
   const Tensor h = Tensor::From<float>({9, 0, 0, 9, 9, 0}, {3, 2}), w = Tensor::From<float>({1, 0, 0, 1}, {2, 2});
   DenseMap head(w);
-  LossCounts counts;
-  const Variable loss = LinearCrossEntropy(h, head, Ints({0, 0, -1}), {.scale = 0.5f}, &counts);
+  RowLosses rows;
+  const Variable loss = LinearCrossEntropy(h, head, Ints({0, 0, -1}), {.scale = 0.5f}, &rows);
+  const LossCounts counts = CountLosses(rows);
   EXPECT_EQ(counts.tokens, 2);
   EXPECT_EQ(counts.correct, 1);
   EXPECT_NEAR(counts.loss_sum, 9 + 2 * std::log1p(std::exp(-9.0)), 1e-5);
