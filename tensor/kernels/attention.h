@@ -13,11 +13,12 @@
 // A query that sees no key gets y = 0, lse = -infinity and no gradient. What cannot be seen cannot be felt: a NaN in a
 // masked key or value reaches no output.
 // dtypes: q, k, v, y and all gradients agree: f64, f32, bf16 or f16; lse is f32 (f64 for f64). Arithmetic is in f32
-// (f64 for f64), rounded once at the end; a backend may also round the weights p and ds to bf16 before it multiplies
-// them with bf16 tensors. Strides are arbitrary; outputs overlap no input. Threads: no atomics. The backward pass on
-// the CPU goes over the scores once, five tile products: a task has a head's keys, or a run of them, and adds to dk, dv
-// and to a dq of its own; where several share a head their dq are added in order. How a head is cut depends on the
-// shapes alone, and so do the bits.
+// (f64 for f64), rounded once at the end; a backend may also round the weights p and ds to a 16-bit type before it
+// multiplies them with tensors of that type. Strides are arbitrary; outputs overlap no input. Threads: no atomics. The
+// backward pass on the CPU goes over the scores once, five tile products: a task has a head's keys, or a run of them,
+// and adds to dk, dv and to a dq of its own; where several share a head their dq are added in order. How a head is cut
+// depends on the shapes alone, and so do the bits. CUDA goes over the scores twice, once for dq and once for dk and dv,
+// seven tile products: no partial sums, and cu_seqlens stay unread by the host. It takes d up to 256, and no f64.
 // Source: Dao et al., "FlashAttention", 2022; Dao, "FlashAttention-2", 2023; soft-capping: Gemma 2, 2024.
 #ifndef LORIKEET_TENSOR_KERNELS_ATTENTION_H_
 #define LORIKEET_TENSOR_KERNELS_ATTENTION_H_

@@ -14,8 +14,13 @@
 // bf16 is widened and multiplied in f32, in ascending k.
 // Products of at most kDotRows rows with a weight whose rows are contiguous (generation) are computed as dot products
 // of whole rows: no packing, another order of summation.
-// Threads: work is split over tensor/kernels/parallel.h. No sum is split, so bits do not depend on the number of
-// threads.
+// CUDA: sums in f32 (no TF32), in an order that depends on shapes, strides and the device alone. The product is
+// cublasLt's where that library is found, except for at most kDotRows rows of contiguous rows; else ours, on tensor
+// cores for 16-bit operands, with everything above in one pass. cublasLt has no such pass, so there a 16-bit y is
+// rounded once more: alpha * u*v + beta * y is y when alpha * a*b is added to it, and what a gain scales is y. An f32 y
+// has no such steps, nor has a y of another dtype than the operands', for which sums are kept in f32 outside of it. a
+// and b are not f64. Threads: work is split over tensor/kernels/parallel.h. No sum is split, so bits do not depend on
+// the number of threads.
 #ifndef LORIKEET_TENSOR_KERNELS_MATMUL_H_
 #define LORIKEET_TENSOR_KERNELS_MATMUL_H_
 
@@ -68,7 +73,7 @@ struct MatMulEpilogue {
 struct MatMulKernels {
   void (*matmul)(View a, View b, View y, const MatMulEpilogue&, LaunchContext) = nullptr;
   // transpose_w: x*W^T with x [M,cols] and y [M,rows]. Otherwise x*W with x [M,rows] and y [M,cols]. x is bf16 or f32,
-  // and W is decoded to x's dtype.
+  // and W is decoded to x's dtype. Null on CUDA, always: a PanelSource is the CPU's.
   void (*matmul_panels)(View x, const PanelSource& w, bool transpose_w, View y, const MatMulEpilogue&,
                         LaunchContext) = nullptr;
 };

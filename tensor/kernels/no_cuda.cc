@@ -1,5 +1,5 @@
-// The tables of the CUDA side that have no kernels: in a build without CUDA all of them, so that a missing kernel is a
-// null entry. A family moves into the #ifndef when its .cu file defines its table.
+// The tables of a build without CUDA: all empty, so that a missing kernel is a null entry. With CUDA every one of them is
+// defined by its .cu file.
 #include "tensor/kernels/activation.h"
 #include "tensor/kernels/adamw.h"
 #include "tensor/kernels/attention.h"
@@ -18,23 +18,22 @@
 
 namespace lorikeet {
 
+#ifndef LORIKEET_CUDA
 const ActivationKernels kCudaActivation = {};
+const AdamWKernels kCudaAdamW = {};
 const AttentionKernels kCudaAttention = {};
 const ColumnScaleKernels kCudaColumnScale = {};
+const CopyKernels kCudaCopy = {};
 const CrossEntropyKernels kCudaCrossEntropy = {};
+const ElementwiseKernels kCudaElementwise = {};
+const GatherKernels kCudaGather = {};
 const LayerNormKernels kCudaLayerNorm = {};
 const MatMulKernels kCudaMatMul = {};
 const NormKernels kCudaNorm = {};
+const RandomKernels kCudaRandom = {};
 const ReduceKernels kCudaReduce = {};
 const RopeKernels kCudaRope = {};
 const SoftmaxKernels kCudaSoftmax = {};
-
-#ifndef LORIKEET_CUDA
-const AdamWKernels kCudaAdamW = {};
-const CopyKernels kCudaCopy = {};
-const ElementwiseKernels kCudaElementwise = {};
-const GatherKernels kCudaGather = {};
-const RandomKernels kCudaRandom = {};
 #endif
 
 }  // namespace lorikeet

@@ -86,6 +86,7 @@ def cuda_library(
         nvcc_copts = [],
         gencode = [],
         testonly = None,
+        copts = [],
         **kwargs):
     """A cc_library with .cu files.
 
@@ -97,7 +98,8 @@ def cuda_library(
       nvcc_copts: further options for nvcc, such as -fmad=false.
       gencode: -gencode options in place of the default ones, for instructions of one architecture.
       testonly: as of a cc_library.
-      **kwargs: further attributes of the cc_library (copts, visibility, ...).
+      copts: as of a cc_library.
+      **kwargs: further attributes of the cc_library (visibility, ...).
     """
     cu = [s for s in srcs if s.endswith(".cu")]
     other = [s for s in srcs if not s.endswith(".cu")]
@@ -121,6 +123,7 @@ def cuda_library(
             "//conditions:default": [],
         }),
         hdrs = hdrs,
+        copts = copts + ["-Wno-unknown-pragmas"],  # the host's compiler has no #pragma unroll
         deps = deps,
         testonly = testonly,
         **kwargs

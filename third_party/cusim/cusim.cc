@@ -248,6 +248,34 @@ void SyncThreads() {
   TSAN(__tsan_acquire(&m.hb_barrier));
 }
 
+struct WarpCall {
+  void (*f)(void* const lanes[32]);
+  void* mine;
+};
+
+void CallOnce(const Thread* warp) {
+  void* lanes[32];
+  const auto call = [&](int l) { return reinterpret_cast<const WarpCall*>(warp[l].value); };
+  for (int l = 0; l < 32; ++l) {
+    if (call(l)->f != call(0)->f) {
+      std::fprintf(stderr, "cusim: lanes 0 and %d of a warp meet in different instructions\n", l);
+      std::abort();
+    }
+    lanes[l] = call(l)->mine;
+  }
+  call(0)->f(lanes);
+}
+
+void RunWarp(void (*f)(void* const lanes[32]), void* mine) {
+  const int lane = machine.self->lane, first = static_cast<int>(machine.self - machine.threads.data()) - lane;
+  if (machine.n - first < 32) {
+    std::fprintf(stderr, "cusim: a warp of %d lanes meets in an instruction of 32\n", machine.n - first);
+    std::abort();
+  }
+  WarpCall call{f, mine};
+  Collective(~0u, Op::kRun, reinterpret_cast<uint64_t>(&call), 0);
+}
+
 uint64_t Collective(unsigned mask, Op op, uint64_t value, int src_lane) {
   Machine& m = machine;
   Thread* t = m.self;
@@ -270,9 +298,10 @@ uint64_t Collective(unsigned mask, Op op, uint64_t value, int src_lane) {
     return t->result;
   }
   TSAN(if (op == Op::kSync) __tsan_acquire(hb));
+  if (op == Op::kRun) CallOnce(warp);
   uint64_t all = 0;
   bool first = true;
-  if (op != Op::kShfl && op != Op::kSync) {
+  if (op != Op::kShfl && op != Op::kSync && op != Op::kRun) {
     for (int l = 0; l < lanes; ++l) {
       if (!(mask >> l & 1)) continue;
       uint64_t v = warp[l].value;

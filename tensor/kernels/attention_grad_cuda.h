@@ -1,0 +1,266 @@
+// Attention, backward: one kernel, seen from both sides. A block has rows of one kind and walks over tiles of the
+// other:
+//
+//   GradOf::kQueries   rows q and dy, columns k and v:   s = q*k^T,  dp = dy*v^T,  dq += ds * k
+//   GradOf::kKeys      rows k and v, columns q and dy:   s = k*q^T,  dp = v*dy^T,  dk += ds * q,  dv += p * dy
+//
+// so that every gradient is added up by one warp, in order, without atomics: equal inputs, equal bits. The price is
+// that s and dp are computed twice, 7 tile products where a walk with atomics has 5. The heads of a group follow one
+// another within a block, so dk and dv are whole. Where registers do not hold dk and dv at a time, kOnlyKeys and
+// kOnlyValues walk one after the other. One file per dtype instantiates GradFor, so that they compile side by side.
+// Only for .cu files.
+#ifndef LORIKEET_TENSOR_KERNELS_ATTENTION_GRAD_CUDA_H_
+#define LORIKEET_TENSOR_KERNELS_ATTENTION_GRAD_CUDA_H_
+
+#include <cmath>
+#include <cstdint>
+#include <type_traits>
+
+#include "tensor/kernels/attention_cuda.h"
+#include "tensor/kernels/attention_tile_cuda.h"
+#include "tensor/kernels/cuda_common.h"
+#include "tensor/kernels/launch.h"
+#include "third_party/cuda/mma.h"
+#include "third_party/cuda/runtime.h"
+
+namespace lorikeet::internal {
+
+template <typename T>
+struct GradArgs {
+  HeadView<T> dy, q, k, v, dq, dk, dv;
+  RowView lse, delta;  // delta: dy.y of each row
+  Batch batch;
+  int64_t tokens, ctx;
+};
+
+void GradF32(const GradArgs<float>& args, LaunchContext context);
+void GradBF16(const GradArgs<bf16>& args, LaunchContext context);
+void GradF16(const GradArgs<f16>& args, LaunchContext context);
+
+enum class GradOf { kQueries, kKeys, kOnlyKeys, kOnlyValues };
+
+template <typename T, int kD, GradOf kOf>
+struct GradShape {
+  static constexpr bool kByQuery = kOf == GradOf::kQueries;
+  static constexpr bool kHasScores = kOf != GradOf::kOnlyValues;                          // ds, so dq or dk
+  static constexpr bool kHasValues = kOf == GradOf::kKeys || kOf == GradOf::kOnlyValues;  // dv
+  static constexpr int kWarps = sizeof(T) == 4 && kD == 256 ? 2 : 4, kThreads = 32 * kWarps;
+  static constexpr int kM = sizeof(T) == 2 && kD <= (kByQuery ? 128 : 64) ? 2 : 1;
+  static constexpr int kRows = 16 * kM * kWarps;
+  static constexpr int kColumns = sizeof(T) == 4 && kD == 256 ? 16 : sizeof(T) == 2 && kM == 1 && kD <= 96 ? 64 : 32;
+  static constexpr int kPitch = TilePitch<T>(kD), kTile = kColumns * kPitch;
+  // Two tiles of rows, two stages of two tiles of columns, two stages of two numbers per column.
+  static constexpr size_t kShared = sizeof(T) * (2 * kRows * kPitch + 4 * kTile) + sizeof(float) * 4 * kColumns;
+};
+
+// A query's part in p and ds.
+struct QueryStats {
+  float lse, delta;  // lse in units of log 2
+};
+
+template <typename T>
+__device__ __forceinline__ QueryStats StatsOf(const GradArgs<T>& args, const TilePlace& place, int query, int head) {
+  if (query >= place.mask.queries) return {0, 0};
+  const int64_t token = place.q_begin + query;
+  return {args.lse.at(token, head) * kLog2E, args.delta.at(token, head)};
+}
+
+struct Weights {
+  float p, ds;  // ds: with respect to scale * q.k
+};
+__device__ __forceinline__ Weights WeightsOf(const Batch& b, float qk, float dp, const QueryStats& query) {
+  if (b.softcap <= 0) {
+    const float p = exp2f(qk * (b.scale * kLog2E) - query.lse);
+    return {p, p * (dp - query.delta)};
+  }
+  const float t = tanhf(qk * (b.scale / b.softcap));
+  const float p = exp2f(t * (b.softcap * kLog2E) - query.lse);
+  return {p, p * (dp - query.delta) * (1 - t * t)};
+}
+
+// s and dp become p and ds; what is not seen becomes 0, whatever it was. row0 and column0: of the warp's tile, in the
+// sequence.
+template <typename S, int kM, int kN, typename ColumnStats>
+__device__ __forceinline__ void ToWeights(const Batch& b, const TileMask& mask, bool whole, int row0, int column0,
+                                          const QueryStats (&rows)[kM][2], const ColumnStats& columns,
+                                          float (&s)[kM][kN][4], float (&dp)[kM][kN][4]) {
+  const int g = Lane() / 4, t = Lane() % 4;
+#pragma unroll
+  for (int n = 0; n < kN; ++n) {
+#pragma unroll
+    for (int e = 0; e < 2; ++e) {
+      const int column = 8 * n + 2 * t + e;
+      QueryStats stats{};
+      if constexpr (!S::kByQuery) stats = columns(column);
+#pragma unroll
+      for (int m = 0; m < kM; ++m) {
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+          const int row = row0 + 16 * m + 8 * h + g;
+          const bool seen =
+              whole || (S::kByQuery ? mask.Sees(row, column0 + column) : mask.Sees(column0 + column, row));
+          if constexpr (S::kByQuery) stats = rows[m][h];
+          const Weights w = WeightsOf(b, s[m][n][2 * h + e], dp[m][n][2 * h + e], stats);
+          s[m][n][2 * h + e] = seen ? w.p : 0;
+          dp[m][n][2 * h + e] = seen ? w.ds : 0;
+        }
+      }
+    }
+  }
+}
+
+// A block's rows and the columns that it walks over.
+template <typename T, int kD, GradOf kOf>
+struct GradWalk {
+  using S = GradShape<T, kD, kOf>;
+  const GradArgs<T>& args;
+  const TilePlace& place;
+  TileMask::Run run;  // columns that some row sees, or is seen by
+  int32_t tiles;      // of them, a head
+  int head0;          // the first of the heads walked over
+  T* shared;
+
+  __device__ T* rows() const { return shared; }
+  __device__ T* columns(int stage) const { return shared + 2 * S::kRows * S::kPitch + 2 * stage * S::kTile; }
+  __device__ float* stats(int stage) const { return reinterpret_cast<float*>(columns(2)) + 2 * stage * S::kColumns; }
+  __device__ int32_t column(int32_t step) const { return run.begin + step % tiles * S::kColumns; }
+
+  __device__ TileSource<T> OfQueries(const HeadView<T>& x, int head) const {
+    return x.Rows(place.q_begin, place.mask.queries, head);
+  }
+  __device__ TileSource<T> OfKeys(const HeadView<T>& x, int kv) const {
+    return x.Rows(place.k_begin, place.mask.keys, kv);
+  }
+
+  __device__ void LoadRows(int kv) const {
+    const TileSource<T> first = S::kByQuery ? OfQueries(args.q, head0) : OfKeys(args.k, kv);
+    LoadTile<S::kRows, kD, S::kPitch, S::kThreads>(shared, first, place.first, 0);
+    if constexpr (!S::kHasScores) return;
+    const TileSource<T> second = S::kByQuery ? OfQueries(args.dy, head0) : OfKeys(args.v, kv);
+    LoadTile<S::kRows, kD, S::kPitch, S::kThreads>(shared + S::kRows * S::kPitch, second, place.first, 0);
+  }
+
+  __device__ void LoadColumns(int32_t step, int stage, int kv) const {
+    const int head = head0 + step / tiles;
+    const TileSource<T> first = S::kByQuery ? OfKeys(args.k, kv) : OfQueries(args.q, head);
+    const TileSource<T> second = S::kByQuery ? OfKeys(args.v, kv) : OfQueries(args.dy, head);
+    LoadTile<S::kColumns, kD, S::kPitch, S::kThreads>(columns(stage), first, column(step), 0);
+    LoadTile<S::kColumns, kD, S::kPitch, S::kThreads>(columns(stage) + S::kTile, second, column(step), 0);
+    if constexpr (S::kByQuery) return;
+    const int i = static_cast<int>(threadIdx.x);
+    if (i >= S::kColumns) return;
+    const QueryStats q = StatsOf(args, place, column(step) + i, head);
+    stats(stage)[i] = q.lse;
+    stats(stage)[S::kColumns + i] = q.delta;
+  }
+};
+
+template <typename T, int kD, int kM>
+__device__ __forceinline__ void StoreGrad(const float (&sums)[kM][kD / 8][4], float scale, T* tile,
+                                          const HeadView<T>& out, const TilePlace& place, int64_t begin, int head) {
+  const int row0 = Warp() * 16 * kM, count = place.rows - row0;
+  const int64_t token0 = begin + place.first + row0;
+  float factor[kM][2];
+  for (int m = 0; m < kM; ++m) factor[m][0] = factor[m][1] = scale;
+  StoreRows<T, kD>(sums, factor, tile + row0 * TilePitch<T>(kD), out.data + token0 * out.token + head * out.head,
+                   out.Rows(token0, count, head), count < 16 * kM ? count : 16 * kM);
+}
+
+template <typename T, int kD, GradOf kOf>
+__global__ void __launch_bounds__((GradShape<T, kD, kOf>::kThreads)) GradKernel(GradArgs<T> args) {
+  using S = GradShape<T, kD, kOf>;
+  CUDA_DYNAMIC_SHARED(T, shared);
+  // The longest walks first: late queries see many keys, early keys are seen by many queries.
+  const unsigned tile = S::kByQuery ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
+  const TilePlace place = FindTile<S::kRows>(args.batch, !S::kByQuery, static_cast<int32_t>(tile));
+  if (place.rows == 0) return;
+  const int group = args.q.heads / args.k.heads, y = static_cast<int>(blockIdx.y), kv = S::kByQuery ? y / group : y;
+  const int32_t end = place.first + place.rows;
+  const TileMask::Run run = S::kByQuery ? place.mask.Keys(place.first, end) : place.mask.Queries(place.first, end);
+  const int32_t tiles = (run.end - run.begin + S::kColumns - 1) / S::kColumns;
+  const int32_t steps = tiles * (S::kByQuery ? 1 : group);
+  const GradWalk<T, kD, kOf> walk{args, place, run, tiles, S::kByQuery ? y : kv * group, shared};
+  walk.LoadRows(kv);
+  if (steps > 0) walk.LoadColumns(0, 0, kv);
+  CommitCopies();
+
+  const int row0 = Warp() * 16 * S::kM;
+  QueryStats row_stats[S::kM][2] = {};
+  if constexpr (S::kByQuery) {
+    for (int m = 0; m < S::kM; ++m) {
+      for (int h = 0; h < 2; ++h) {
+        row_stats[m][h] = StatsOf(args, place, place.first + row0 + 16 * m + 8 * h + Lane() / 4, y);
+      }
+    }
+  }
+  const T* const first_rows = walk.rows() + row0 * S::kPitch;
+  float from_scores[S::kM][kD / 8][4] = {}, from_values[S::kHasValues ? S::kM : 1][kD / 8][4] = {};
+  for (int32_t step = 0; step < steps; ++step) {
+    const int stage = step % 2;
+    if (step + 1 < steps) walk.LoadColumns(step + 1, stage ^ 1, kv);
+    CommitCopies();
+    WaitForCopies<1>();
+    __syncthreads();
+    const T* const first = walk.columns(stage);
+    const T* const second = first + S::kTile;
+    const float* const stats = walk.stats(stage);
+    float s[S::kM][S::kColumns / 8][4] = {}, dp[S::kM][S::kColumns / 8][4] = {};
+    AddScores<T, kD>(s, first_rows, first);
+    if constexpr (S::kHasScores) AddScores<T, kD>(dp, first_rows + S::kRows * S::kPitch, second);
+    const int32_t column = walk.column(step), row = place.first, all = S::kRows, wide = S::kColumns;
+    const bool whole = S::kByQuery ? place.mask.All(row, row + all, column, column + wide)
+                                   : place.mask.All(column, column + wide, row, row + all);
+    ToWeights<S>(
+        args.batch, place.mask, whole, row + row0, column, row_stats,
+        [&](int c) {
+          return QueryStats{stats[c], stats[S::kColumns + c]};
+        },
+        s, dp);
+    bool exactly = false;
+    if constexpr (sizeof(T) == 2) exactly = !whole && HasNonfinite<T, kD, 2 * S::kColumns, S::kThreads>(first);
+    if constexpr (S::kHasScores) AddWeighted<T, kD>(from_scores, dp, first, exactly);
+    if constexpr (S::kHasValues) AddWeighted<T, kD>(from_values, s, second, exactly);
+    __syncthreads();  // all are done with this stage before it is filled again
+  }
+  WaitForCopies<0>();
+  __syncthreads();  // without steps, nobody has waited for the rows that others copy
+
+  if constexpr (S::kByQuery) {
+    StoreGrad<T, kD>(from_scores, args.batch.scale, walk.rows(), args.dq, place, place.q_begin, y);
+  } else if constexpr (S::kHasScores) {
+    StoreGrad<T, kD>(from_scores, args.batch.scale, walk.rows(), args.dk, place, place.k_begin, kv);
+  }
+  if constexpr (S::kHasValues) {
+    StoreGrad<T, kD>(from_values, 1.0f, walk.rows() + S::kRows * S::kPitch, args.dv, place, place.k_begin, kv);
+  }
+}
+
+template <typename T, int kD, GradOf kOf>
+void RunGrad(const GradArgs<T>& args, LaunchContext context) {
+  using S = GradShape<T, kD, kOf>;
+  const int64_t rows = S::kByQuery ? args.tokens : args.ctx;
+  if (rows == 0) return;
+  const auto kernel = GradKernel<T, kD, kOf>;
+  CheckCuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(S::kShared)),
+            "attention_grad");
+  const dim3 grid(TilesFor(rows, S::kRows, args.batch),
+                  static_cast<unsigned>(S::kByQuery ? args.q.heads : args.k.heads));
+  CheckCuda(Launch(kernel, grid, S::kThreads, S::kShared, StreamOf(context), args), "attention_grad");
+}
+
+template <typename T>
+void GradFor(const GradArgs<T>& args, LaunchContext context) {
+  DispatchHeadDim(args.q.d, [&]<int kD>(std::integral_constant<int, kD>) {
+    RunGrad<T, kD, GradOf::kQueries>(args, context);
+    if constexpr (kD <= 128) {
+      RunGrad<T, kD, GradOf::kKeys>(args, context);
+    } else {
+      RunGrad<T, kD, GradOf::kOnlyKeys>(args, context);
+      RunGrad<T, kD, GradOf::kOnlyValues>(args, context);
+    }
+  });
+}
+
+}  // namespace lorikeet::internal
+
+#endif  // LORIKEET_TENSOR_KERNELS_ATTENTION_GRAD_CUDA_H_
