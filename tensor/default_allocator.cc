@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstdlib>
 
+#include "tensor/block_allocator.h"
 #include "tensor/check.h"
 #include "tensor/cuda_memory.h"
 
@@ -70,8 +71,15 @@ Allocator& DefaultAllocator(Device device) {
   if (device.is_cpu()) return HostMemory();
   LORIKEET_CHECK_EQ(device.index, 0) << "one process drives one device";
   LORIKEET_CHECK(CudaUnavailable().empty()) << "no tensor on " << ToString(device) << ": " << CudaUnavailable();
+  return DeviceMemory();
+}
+
+TrackingAllocator& DeviceMemory() {
   static CudaAllocator* const cuda = new CudaAllocator;
-  return *cuda;
+  static Allocator* const base =
+      UnderAddressSanitizer() ? static_cast<Allocator*>(cuda) : new BlockAllocator(cuda);  // as for the host
+  static TrackingAllocator* const memory = new TrackingAllocator(base, "tensors on cuda:0");
+  return *memory;
 }
 
 }  // namespace lorikeet

@@ -4,7 +4,8 @@
 //   HostCache().Trim();                                        // after loading: give idle blocks back to the system
 //
 // The host's is a TrackingAllocator over a CachingAllocator over SystemAllocator: fresh pages cost more than most
-// operations (about 2 us for 4 kB, against 0.1 us to read them). In a process with AddressSanitizer the cache is left
+// operations (about 2 us for 4 kB, against 0.1 us to read them). The device's is one over a BlockAllocator over
+// CudaAllocator. In a process with AddressSanitizer the cache is left
 // out, so that a use after free meets the sanitizer's quarantine and not a block's next owner. All live as long as the
 // process. Threads: any.
 #ifndef LORIKEET_TENSOR_DEFAULT_ALLOCATOR_H_
@@ -21,7 +22,8 @@ namespace lorikeet {
 
 Allocator& DefaultAllocator(Device device);
 
-TrackingAllocator& HostMemory();  // == DefaultAllocator(kCpu)
+TrackingAllocator& HostMemory();    // == DefaultAllocator(kCpu)
+TrackingAllocator& DeviceMemory();  // == DefaultAllocator(Cuda(0)), which also checks that there is a device
 CachingAllocator& HostCache();
 
 // Straight from the operating system, returned to it on Free. Blocks of 2 MiB and more are mapped at 2 MiB boundaries

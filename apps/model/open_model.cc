@@ -114,7 +114,7 @@ class GgufFiles : public ModelFiles {
 // A weight that the file already holds in 4 bits, or nullptr. Its tensors are asked of `source`, and read from `files`
 // into host memory, where they are checked.
 absl::StatusOr<std::unique_ptr<LinearMap>> PackedMap(absl::string_view name, const TensorSource& source,
-                                                     const TensorSource& files) {
+                                                     const TensorSource& files, Device device) {
   const std::string weight = absl::StrCat(name, ".weight");
   std::vector<std::string> names;
   bool packed = false;
@@ -126,7 +126,7 @@ absl::StatusOr<std::unique_ptr<LinearMap>> PackedMap(absl::string_view name, con
   if (!packed) return std::unique_ptr<LinearMap>();
   absl::StatusOr<Nf4Tensor> q = Nf4FromCheckpoint(weight, names, [&](absl::string_view n) { return files.Read(n); });
   if (!q.ok()) return absl::Status(q.status().code(), absl::StrCat(source.where(), ": ", q.status().message()));
-  return std::make_unique<Nf4Map>(*std::move(q));
+  return std::make_unique<Nf4Map>(q->To(device));
 }
 
 // Makes each slot's map: packed as it lies in the file, quantized on the way, or dense.
@@ -135,7 +135,7 @@ MapFactory FactoryFor(const OpenOptions& options, const TensorSource& files) {
   const MapFactory dense = DenseFactory(options.compute_dtype, trainable);
   return [=, &files](absl::string_view name, const MapSlot& slot,
                      const TensorSource& source) -> absl::StatusOr<std::unique_ptr<LinearMap>> {
-    absl::StatusOr<std::unique_ptr<LinearMap>> packed = PackedMap(name, source, files);
+    absl::StatusOr<std::unique_ptr<LinearMap>> packed = PackedMap(name, source, files, options.device);
     if (!packed.ok()) return packed.status();
     if (*packed != nullptr) {
       if (trainable) {

@@ -13,6 +13,7 @@
 #include "absl/strings/str_split.h"
 #include "apps/model/choose_device.h"
 #include "apps/training/run_info.h"
+#include "optim/cuda_paged_store.h"
 #include "optim/paged_store.h"
 #include "optim/resident_store.h"
 #include "optim/state_store.h"
@@ -187,7 +188,12 @@ absl::Status TrainJob::MakeOptimizer() {
   std::unique_ptr<StateStore> store;
   const DType dtype = StateDType(options);
   const int64_t elements = StateElements(parameters, dtype);
-  if (PagedState(options)) {
+  if (PagedState(options) && device.is_cuda()) {
+    absl::StatusOr<std::unique_ptr<CudaPagedStore>> paged =
+        CudaPagedStore::Create(elements, dtype, {.budget_bytes = options.optimizer_memory});
+    if (!paged.ok()) return paged.status();
+    store = *std::move(paged);
+  } else if (PagedState(options)) {
     absl::StatusOr<std::unique_ptr<PagedStore>> paged = PagedStore::Create(
         elements, dtype,
         {.budget_bytes = options.optimizer_memory, .directory = options.output_dir, .page_elements = 0});

@@ -67,17 +67,18 @@ __device__ inline T* Data(const View& v) {
   return static_cast<T*>(v.data);
 }
 
-// Offset of the element with row-major index i, in elements; strides of 0 repeat.
+// Offset of the element with row-major index i, in elements; strides of 0 repeat. A division for each dimension but the
+// first.
 __device__ inline int64_t Offset(const View& v, int64_t i) {
   int64_t offset = 0;
-  for (int d = v.rank - 1; d >= 0; --d) {
+  for (int d = v.rank - 1; d > 0; --d) {
     offset += i % v.dims[d] * v.strides[d];
     i /= v.dims[d];
   }
-  return offset;
+  return offset + i * v.strides[0];
 }
 
-// Contiguous views become rank 1, so that Offset costs one division at most.
+// Contiguous views become rank 1, so that Offset costs no division.
 inline View Flattened(View v) {
   if (!v.contiguous()) return v;
   v.dims[0] = v.size();

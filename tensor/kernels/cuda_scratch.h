@@ -21,6 +21,7 @@ enum CudaScratchSlot {
   kCudaScratchMatMulSums,     // a product before it is scaled and rounded
   kCudaScratchMatMulWidened,  // a weight in f32
   kCudaScratchMatMulLibrary,  // cublasLt's workspace
+  kCudaScratchPartials,       // partial sums of columns and of whole tensors
   kCudaScratchSlots
 };
 

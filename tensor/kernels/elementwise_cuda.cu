@@ -1,8 +1,8 @@
 #include <cmath>
-#include <cstdint>
 
 #include "tensor/dtype.h"
 #include "tensor/kernels/cuda_common.h"
+#include "tensor/kernels/cuda_map.h"
 #include "tensor/kernels/elementwise.h"
 #include "tensor/kernels/launch.h"
 #include "tensor/view.h"
@@ -11,140 +11,125 @@
 namespace lorikeet {
 namespace {
 
-using internal::CheckCuda;
-using internal::Data;
 using internal::DispatchFloat;
-using internal::FirstIndex;
-using internal::Flattened;
-using internal::GridFor;
-using internal::IndexStride;
-using internal::kBlockThreads;
-using internal::Offset;
+using internal::LaunchMap;
 using internal::StreamOf;
 
-// The operation is a value, not a template parameter: memory is what these kernels wait for, and all threads branch
-// alike.
-__device__ inline float Apply(UnaryOp op, float x) {
-  switch (op) {
-    case UnaryOp::kNeg:
-      return -x;
-    case UnaryOp::kAbs:
-      return fabsf(x);
-    case UnaryOp::kSign:
-      return x > 0 ? 1.0f : (x < 0 ? -1.0f : x);
-    case UnaryOp::kExp:
-      return expf(x);
-    case UnaryOp::kLog:
-      return logf(x);
-    case UnaryOp::kSqrt:
-      return sqrtf(x);
-    case UnaryOp::kRsqrt:
-      return 1.0f / sqrtf(x);
-    case UnaryOp::kReciprocal:
-      return 1.0f / x;
-    case UnaryOp::kSquare:
-      return x * x;
-    case UnaryOp::kTanh:
-      return tanhf(x);
-    case UnaryOp::kSigmoid:
-      return 1.0f / (1.0f + expf(-x));
-    case UnaryOp::kSilu:
-      return x / (1.0f + expf(-x));
-  }
-  return x;
+// The operation is a value, not a template parameter, and is looked at once per chunk: all threads branch alike.
+template <int kCount, typename F>
+__device__ inline void Each(const float (&x)[kCount], float (&y)[kCount], F f) {
+  for (int j = 0; j < kCount; ++j) y[j] = f(x[j]);
 }
 
-__device__ inline float Apply(BinaryOp op, float a, float b) {
+struct UnaryMap {
+  UnaryOp op;
+
+  template <int kCount>
+  __device__ void operator()(const float (&in)[1][kCount], float (&out)[1][kCount]) const {
+    const auto each = [&](auto f) { Each(in[0], out[0], f); };
+    switch (op) {
+      case UnaryOp::kNeg:
+        return each([](float x) { return -x; });
+      case UnaryOp::kAbs:
+        return each([](float x) { return fabsf(x); });
+      case UnaryOp::kSign:
+        return each([](float x) { return x > 0 ? 1.0f : (x < 0 ? -1.0f : x); });
+      case UnaryOp::kExp:
+        return each([](float x) { return expf(x); });
+      case UnaryOp::kLog:
+        return each([](float x) { return logf(x); });
+      case UnaryOp::kSqrt:
+        return each([](float x) { return sqrtf(x); });
+      case UnaryOp::kRsqrt:
+        return each([](float x) { return 1.0f / sqrtf(x); });
+      case UnaryOp::kReciprocal:
+        return each([](float x) { return 1.0f / x; });
+      case UnaryOp::kSquare:
+        return each([](float x) { return x * x; });
+      case UnaryOp::kTanh:
+        return each([](float x) { return tanhf(x); });
+      case UnaryOp::kSigmoid:
+        return each([](float x) { return 1.0f / (1.0f + expf(-x)); });
+      case UnaryOp::kSilu:
+        return each([](float x) { return x / (1.0f + expf(-x)); });
+    }
+  }
+};
+
+// f with the function that op names, of two floats.
+template <typename F>
+__device__ inline void WithBinary(BinaryOp op, F f) {
   switch (op) {
     case BinaryOp::kAdd:
-      return a + b;
+      return f([](float a, float b) { return a + b; });
     case BinaryOp::kSub:
-      return a - b;
+      return f([](float a, float b) { return a - b; });
     case BinaryOp::kMul:
-      return a * b;
+      return f([](float a, float b) { return a * b; });
     case BinaryOp::kDiv:
-      return a / b;
+      return f([](float a, float b) { return a / b; });
     case BinaryOp::kMaximum:
-      return a > b || a != a ? a : b;  // a NaN on either side is the result
+      return f([](float a, float b) { return a > b || a != a ? a : b; });  // a NaN on either side is the result
     case BinaryOp::kMinimum:
-      return a < b || a != a ? a : b;
+      return f([](float a, float b) { return a < b || a != a ? a : b; });
     case BinaryOp::kEqual:
-      return a == b ? 1.0f : 0.0f;
+      return f([](float a, float b) { return a == b ? 1.0f : 0.0f; });
     case BinaryOp::kGreater:
-      return a > b ? 1.0f : 0.0f;
-  }
-  return a;
-}
-
-template <typename T>
-__global__ void UnaryKernel(UnaryOp op, View x, View y, int64_t n) {
-  for (int64_t i = FirstIndex(); i < n; i += IndexStride()) {
-    Data<T>(y)[Offset(y, i)] = T(Apply(op, static_cast<float>(Data<T>(x)[Offset(x, i)])));
+      return f([](float a, float b) { return a > b ? 1.0f : 0.0f; });
   }
 }
 
-template <typename T>
-__global__ void BinaryKernel(BinaryOp op, View a, View b, View y, int64_t n) {
-  for (int64_t i = FirstIndex(); i < n; i += IndexStride()) {
-    const float u = Data<T>(a)[Offset(a, i)], v = Data<T>(b)[Offset(b, i)];
-    Data<T>(y)[Offset(y, i)] = T(Apply(op, u, v));
-  }
-}
+struct BinaryMap {
+  BinaryOp op;
 
-template <typename T>
-__global__ void BinaryScalarKernel(BinaryOp op, View x, float s, View y, int64_t n) {
-  for (int64_t i = FirstIndex(); i < n; i += IndexStride()) {
-    Data<T>(y)[Offset(y, i)] = T(Apply(op, static_cast<float>(Data<T>(x)[Offset(x, i)]), s));
+  template <int kCount>
+  __device__ void operator()(const float (&in)[2][kCount], float (&out)[1][kCount]) const {
+    WithBinary(op, [&](auto f) {
+      for (int j = 0; j < kCount; ++j) out[0][j] = f(in[0][j], in[1][j]);
+    });
   }
-}
+};
 
-template <typename X, typename Y>
-__global__ void AddInPlaceKernel(View x, float alpha, View y, int64_t n) {
-  for (int64_t i = FirstIndex(); i < n; i += IndexStride()) {
-    const int64_t at = Offset(y, i);
-    const float sum = static_cast<float>(Data<Y>(y)[at]) + alpha * static_cast<float>(Data<X>(x)[Offset(x, i)]);
-    Data<Y>(y)[at] = Y(sum);
+struct BinaryScalarMap {
+  BinaryOp op;
+  float s;
+
+  template <int kCount>
+  __device__ void operator()(const float (&in)[1][kCount], float (&out)[1][kCount]) const {
+    WithBinary(op, [&](auto f) { Each(in[0], out[0], [&](float x) { return f(x, s); }); });
   }
-}
+};
+
+struct AddScaledMap {
+  float alpha;
+
+  template <int kCount>
+  __device__ void operator()(const float (&in)[2][kCount], float (&out)[1][kCount]) const {
+    for (int j = 0; j < kCount; ++j) out[0][j] = in[1][j] + alpha * in[0][j];
+  }
+};
 
 void Unary(UnaryOp op, View x, View y, LaunchContext context) {
-  const int64_t n = y.size();
-  if (n == 0) return;
-  DispatchFloat(y.dtype, "elementwise", [&](auto type) {
-    CheckCuda(Launch(UnaryKernel<decltype(type)>, GridFor(n), kBlockThreads, 0, StreamOf(context), op, Flattened(x),
-                     Flattened(y), n),
-              "unary");
-  });
+  DispatchFloat(y.dtype, "elementwise",
+                [&]<typename T>(T) { LaunchMap<T, T>(UnaryMap{op}, {x}, {y}, StreamOf(context), "unary"); });
 }
 
 void Binary(BinaryOp op, View a, View b, View y, LaunchContext context) {
-  const int64_t n = y.size();
-  if (n == 0) return;
-  DispatchFloat(y.dtype, "elementwise", [&](auto type) {
-    CheckCuda(Launch(BinaryKernel<decltype(type)>, GridFor(n), kBlockThreads, 0, StreamOf(context), op, Flattened(a),
-                     Flattened(b), Flattened(y), n),
-              "binary");
+  DispatchFloat(y.dtype, "elementwise", [&]<typename T>(T) {
+    LaunchMap<T, T>(BinaryMap{op}, {a, b}, {y}, StreamOf(context), "binary");
   });
 }
 
 void BinaryScalar(BinaryOp op, View x, double s, View y, LaunchContext context) {
-  const int64_t n = y.size();
-  if (n == 0) return;
-  DispatchFloat(y.dtype, "elementwise", [&](auto type) {
-    CheckCuda(Launch(BinaryScalarKernel<decltype(type)>, GridFor(n), kBlockThreads, 0, StreamOf(context), op,
-                     Flattened(x), static_cast<float>(s), Flattened(y), n),
-              "binary_scalar");
+  DispatchFloat(y.dtype, "elementwise", [&]<typename T>(T) {
+    LaunchMap<T, T>(BinaryScalarMap{op, static_cast<float>(s)}, {x}, {y}, StreamOf(context), "binary_scalar");
   });
 }
 
 void AddInPlace(View x, double alpha, View y, LaunchContext context) {
-  const int64_t n = y.size();
-  if (n == 0) return;
-  DispatchFloat(y.dtype, "add_in_place", [&](auto y_type) {
-    DispatchFloat(x.dtype, "add_in_place", [&](auto x_type) {
-      CheckCuda(Launch(AddInPlaceKernel<decltype(x_type), decltype(y_type)>, GridFor(n), kBlockThreads, 0,
-                       StreamOf(context), Flattened(x), static_cast<float>(alpha), Flattened(y), n),
-                "add_in_place");
+  DispatchFloat(y.dtype, "add_in_place", [&]<typename Y>(Y) {
+    DispatchFloat(x.dtype, "add_in_place", [&]<typename X>(X) {
+      LaunchMap<X, Y>(AddScaledMap{static_cast<float>(alpha)}, {x, y}, {y}, StreamOf(context), "add_in_place");
     });
   });
 }

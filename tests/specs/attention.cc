@@ -25,9 +25,9 @@ struct Case {
 
 Tensor Ints(const Lengths& v) { return Tensor::From<int32_t>(v, {static_cast<int64_t>(v.size())}); }
 
-tensor::AttentionArgs Args(const Case& c) {
-  return {.cu_seqlens_q = Ints(c.queries),
-          .cu_seqlens_k = Ints(c.keys),
+tensor::AttentionArgs Args(const Case& c, Device device) {
+  return {.cu_seqlens_q = Ints(c.queries).To(device),
+          .cu_seqlens_k = Ints(c.keys).To(device),
           .scale = 0.375f,
           .causal = c.causal,
           .window = c.window,
@@ -73,7 +73,7 @@ OpSpec AttentionSpec(const std::string& name, const Case& c) {
   const Shape q = {c.queries.back(), c.heads, c.head_dim}, kv = {c.keys.back(), c.kv_heads, c.head_dim};
   return {.name = name,
           .inputs = {{"q", q}, {"k", kv}, {"v", kv}},
-          .op = [c](In in) { return Attention(in[0], in[1], in[2], Args(c)); },
+          .op = [c](In in) { return Attention(in[0], in[1], in[2], Args(c, DeviceOf(in))); },
           .reference = [c](In in) { return Reference(c, in); },
           .saved = "q k v y lse[" + std::to_string(c.queries.back() * c.heads) + "]",
           .slack = 24};

@@ -13,7 +13,7 @@ Tensor Ids(const std::vector<int32_t>& ids) { return Tensor::From<int32_t>(ids, 
 OpSpec GatherSpec(const std::string& name, const std::vector<int32_t>& ids) {
   return {.name = name,
           .inputs = {{"table", {11, 5}}},
-          .op = [ids](In in) { return GatherRows(in[0], Ids(ids)); },
+          .op = [ids](In in) { return GatherRows(in[0], Ids(ids).To(DeviceOf(in))); },
           .reference =
               [ids](In in) {  // a matrix with a one for each id, times the table
                 const int64_t n = static_cast<int64_t>(ids.size()), rows = in[0].shape()[0];

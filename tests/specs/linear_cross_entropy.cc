@@ -45,7 +45,7 @@ OpSpec FrozenHead(const std::string& name, const Targets& targets, const LinearC
           .inputs = {{"h", {tokens, kHidden}}},
           .op =
               [=](In in) {
-                DenseMap head(HeadWeight().Cast(in[0].dtype()));
+                DenseMap head(HeadWeight().Cast(in[0].dtype()).To(DeviceOf(in)));
                 return LinearCrossEntropy(in[0], head, Ints(targets), o);
               },
           .reference = [=](In in) { return Reference(in[0], HeadWeight(), targets, o); },

@@ -1,6 +1,7 @@
 #include "nn/linear_map.h"
 
 #include <map>
+#include <utility>
 
 #include "autograd/ops/gather.h"
 #include "autograd/ops/matmul.h"
@@ -20,16 +21,16 @@ constexpr int64_t kIn = 11, kOut = 5;
 
 Tensor Weight() { return tensor::RandomTensor({kOut, kIn}, DType::kF64, 7); }
 
-// A record refers to its map until Backward: one per dtype, for as long as the program runs.
-DenseMap& FrozenMap(DType dtype) {
-  static auto* maps = new std::map<DType, DenseMap>();
-  return maps->try_emplace(dtype, Weight().Cast(dtype)).first->second;
+// A record refers to its map until Backward: one per dtype and device, for as long as the program runs.
+DenseMap& FrozenMap(DType dtype, Device device) {
+  static auto* maps = new std::map<std::pair<DType, DeviceType>, DenseMap>();
+  return maps->try_emplace({dtype, device.type}, Weight().Cast(dtype).To(device)).first->second;
 }
 
 std::vector<OpSpec> LinearMapSpecs() {
   return {{.name = "FrozenDenseMap",
            .inputs = {{"x", {3, kIn}}},
-           .op = [](In in) { return FrozenMap(in[0].dtype()).Apply(in[0]); },
+           .op = [](In in) { return FrozenMap(in[0].dtype(), DeviceOf(in)).Apply(in[0]); },
            .reference = [](In in) { return MatMul(in[0], Weight(), false, true); },
            .empty = {{{0, kIn}}},
            .large = {{301, kIn}},

@@ -15,7 +15,7 @@ tensor::RopeTable Table(const Variable& x) {
   std::vector<int32_t> positions;
   for (int64_t t = 0; t < x.shape()[0]; ++t) positions.push_back(static_cast<int32_t>(3 + 2 * t));
   const DType dtype = x.dtype() == DType::kF64 ? DType::kF64 : DType::kF32;
-  return tensor::MakeRopeTable(Tensor::From<int32_t>(positions, {x.shape()[0]}),
+  return tensor::MakeRopeTable(Tensor::From<int32_t>(positions, {x.shape()[0]}, x.value().device()),
                                tensor::RopeFrequencies(100, x.shape()[2], {}, dtype));
 }
 

@@ -8,6 +8,8 @@
 #include "absl/strings/strip.h"
 #include "autograd/ops/elementwise.h"
 #include "autograd/tape.h"
+#include "tensor/cuda_memory.h"
+#include "tensor/device.h"
 #include "tensor/ops/copy.h"
 #include "tensor/ops/elementwise.h"
 #include "tensor/ops/gradcheck.h"
@@ -50,7 +52,7 @@ Tensor InsideNaN(const Tensor& x) {
   for (int64_t d : x.shape()) outer.push_back(d + 2);
   outer.set(0, x.dim(-1) + 2);
   outer.set(-1, x.dim(0) + 2);
-  Tensor view = Tensor::Full(outer, NAN, x.dtype()).Transpose(0, -1);
+  Tensor view = Tensor::Full(outer, NAN, x.dtype(), x.device()).Transpose(0, -1);
   for (int i = 0; i < x.rank(); ++i) view = view.Slice(i, 1, 1 + x.dim(i));
   tensor::CopyInto(x, view);
   return view;
@@ -113,6 +115,17 @@ int64_t DeclaredBytes(const OpSpec& spec, const Tensor& y) {
   }
   return bytes;
 }
+
+// What spec.op gives on the CUDA device, brought back; `there` may make views of what arrived.
+OpRun RunOnCuda(const OpSpec& spec, std::vector<Tensor> inputs, Tensor (*there)(const Tensor&)) {
+  for (Tensor& x : inputs) x = there(x.To(Cuda(0)));
+  OpRun run = RunOp(spec.op, inputs, [&](const Tensor& y) { return there(RandomLike(y).To(Cuda(0))); });
+  run.y = run.y.To(kCpu);
+  for (Tensor& g : run.grads) g = g.To(kCpu);
+  return run;
+}
+
+Tensor AsItIs(const Tensor& x) { return x; }
 
 }  // namespace
 
@@ -253,6 +266,19 @@ TEST_P(OpSpecTest, BitsDoNotDependOnTheNumberOfThreads) {
     if (!first.y.defined()) first = run;
     ExpectSameBits(run, first);
   });
+}
+
+TEST_P(OpSpecTest, CudaGivesWhatTheCpuGivesAndTheSameBitsEachTime) {
+  if (!CudaUnavailable().empty()) GTEST_SKIP() << CudaUnavailable();
+  const OpSpec& spec = GetParam();
+  for (DType dtype : spec.dtypes) {
+    SCOPED_TRACE(Name(dtype));
+    const std::vector<Tensor> inputs = MakeInputs(spec, Shapes(spec), dtype);
+    const OpRun want = RunOp(spec.op, inputs, RandomLike), got = RunOnCuda(spec, inputs, AsItIs);
+    ExpectClose(got, want, 2 * spec.slack * tensor::Tolerance(dtype));  // either may be off by half of it
+    ExpectSameBits(RunOnCuda(spec, inputs, AsItIs), got);
+    ExpectClose(RunOnCuda(spec, inputs, InsideNaN), want, 2 * spec.slack * tensor::Tolerance(dtype));
+  }
 }
 
 }  // namespace lorikeet

@@ -12,7 +12,8 @@
 // A row buys, for values and for gradients: equality with the definition in f64, the gradient against central
 // differences and, for a fused op, against its reference's; empty shapes; f32, bf16 and f16 beside f64; inputs that are
 // strided, offset and expanded views, and a strided dy; each input used twice; constants without gradients; the bytes
-// that the tape keeps; bits that do not depend on the number of threads.
+// that the tape keeps; bits that do not depend on the number of threads; and on a CUDA device the CPU's values and
+// gradients, strided or not, with the same bits each time. An op's constants go where its inputs are: DeviceOf(in).
 #ifndef LORIKEET_TESTS_TESTING_OP_SPEC_H_
 #define LORIKEET_TESTS_TESTING_OP_SPEC_H_
 
@@ -23,6 +24,7 @@
 #include "absl/types/span.h"
 #include "autograd/variable.h"
 #include "gtest/gtest.h"
+#include "tensor/device.h"
 #include "tensor/dtype.h"
 #include "tensor/shape.h"
 #include "tensor/tensor.h"
@@ -57,6 +59,8 @@ struct OpSpec {
   std::vector<DType> dtypes = {DType::kF32, DType::kBF16, DType::kF16};
   double slack = 4;
 };
+
+inline Device DeviceOf(In in) { return in[0].value().device(); }
 
 class OpSpecTest : public testing::TestWithParam<OpSpec> {};
 

@@ -15,13 +15,16 @@
 #include "nn/load.h"
 #include "nn/model_config.h"
 #include "tensor/check.h"
+#include "tensor/device.h"
+#include "tensor/io/device_source.h"
 #include "tensor/io/file.h"
 #include "tensor/io/sharded_safetensors.h"
 #include "tensor/random.h"
 
 namespace lorikeet {
 
-inline std::unique_ptr<CausalLm> TinyLm(const std::string& name, const MapFactory& factory, bool trainable = false) {
+inline std::unique_ptr<CausalLm> TinyLm(const std::string& name, const MapFactory& factory, bool trainable = false,
+                                        Device device = kCpu) {
   const std::string dir = "tests/golden/models/" + name;
   absl::StatusOr<std::string> json = ReadFileToString(dir + "/config.json", 1 << 20);
   LORIKEET_CHECK(json.ok()) << json.status();
@@ -30,7 +33,7 @@ inline std::unique_ptr<CausalLm> TinyLm(const std::string& name, const MapFactor
   absl::StatusOr<std::unique_ptr<TensorSource>> source = OpenSafetensorsDirectory(dir);
   LORIKEET_CHECK(source.ok()) << source.status();
   std::unique_ptr<CausalLm> model = BuildModel(*config, DType::kF32);
-  const absl::Status status = LoadWeights(*model, **source, factory, trainable, nullptr);
+  const absl::Status status = LoadWeights(*model, DeviceSource(**source, device), factory, trainable, nullptr);
   LORIKEET_CHECK(status.ok()) << status;
   return model;
 }

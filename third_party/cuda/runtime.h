@@ -4,6 +4,9 @@
 //   Launch(kernel, grid, block, shared_bytes, stream, args...)   for <<<>>>
 //   CUDA_SHARED(float[32], part);                                 for __shared__ float part[32]
 //   CUDA_DYNAMIC_SHARED(float, buf);                              for extern __shared__ float buf[]
+//   CUDA_UNROLL                                                    for #pragma unroll
+//   CvtBF16(x), CvtBF16x2(low, high), CvtF16(x), CvtF32(f16)       PTX's cvt.rn between f32 and the bits of 16-bit
+//   floats
 #ifndef THIRD_PARTY_CUDA_RUNTIME_H_
 #define THIRD_PARTY_CUDA_RUNTIME_H_
 
@@ -12,6 +15,7 @@
 #elif defined(LORIKEET_CUDA)
 #include <cuda_runtime.h>
 
+#include <cstdint>
 #include <type_traits>
 #ifdef __CUDACC__
 template <class... P, class... A>
@@ -22,9 +26,31 @@ cudaError_t Launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_by
   return cudaGetLastError();
 }
 #define CUDA_SHARED(T, name) __shared__ std::type_identity_t<T> name
+#define CUDA_UNROLL _Pragma("unroll")
 #define CUDA_DYNAMIC_SHARED(T, name)                                    \
   extern __shared__ __align__(16) unsigned char cuda_dynamic_shared_[]; \
   T* name = reinterpret_cast<T*>(cuda_dynamic_shared_)
+
+__device__ inline uint16_t CvtBF16(float x) {
+  uint16_t y;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(y) : "f"(x));
+  return y;
+}
+__device__ inline uint32_t CvtBF16x2(float low, float high) {
+  uint32_t y;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(y) : "f"(high), "f"(low));
+  return y;
+}
+__device__ inline uint16_t CvtF16(float x) {
+  uint16_t y;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y) : "f"(x));
+  return y;
+}
+__device__ inline float CvtF32(uint16_t f16) {
+  float y;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(f16));
+  return y;
+}
 #endif
 #endif
 

@@ -1,0 +1,164 @@
+// Training and generating on a CUDA device: the losses of the CPU, the same bits each time, and paged optimizer state
+// that cannot be told from resident state.
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "apps/text/batches.h"
+#include "apps/training/trainer.h"
+#include "autograd/tape.h"
+#include "gtest/gtest.h"
+#include "nn/batch.h"
+#include "nn/causal_lm.h"
+#include "nn/kv_cache.h"
+#include "nn/load.h"
+#include "optim/adamw.h"
+#include "optim/cuda_paged_store.h"
+#include "optim/resident_store.h"
+#include "optim/schedule.h"
+#include "peft/adapter_config.h"
+#include "peft/inject.h"
+#include "quant/nf4.h"
+#include "quant/nf4_map.h"
+#include "tensor/cuda_memory.h"
+#include "tensor/device.h"
+#include "tensor/ops/testing.h"
+#include "tests/testing/tiny_lm.h"
+
+namespace lorikeet {
+namespace {
+
+constexpr int64_t kSteps = 20;
+
+struct Setting {
+  std::string name, model = "llama_untied";
+  bool whole = false, four_bit = false, dora = false;
+  double dropout = 0;
+  bool checkpointing = false, paged = false;
+  DType state = DType::kF32;
+};
+
+struct Outcome {
+  std::vector<double> losses;
+  std::vector<Tensor> values;  // of the parameters that trained, on the CPU
+};
+
+absl::StatusOr<std::unique_ptr<LinearMap>> FourBit(absl::string_view name, const MapSlot& slot,
+                                                   const TensorSource& source) {
+  if (slot.embedding || name == "lm_head") return DenseFactory(DType::kF32, false)(name, slot, source);
+  absl::StatusOr<Tensor> w = ReadWeight(source, name, slot);
+  if (!w.ok()) return w.status();
+  absl::StatusOr<Nf4Tensor> q = QuantizeNf4(*w);
+  if (!q.ok()) return q.status();
+  return std::make_unique<Nf4Map>(*std::move(q));
+}
+
+std::unique_ptr<CausalLm> Load(const Setting& s, Device device) {
+  return TinyLm(s.model, s.four_bit ? MapFactory(FourBit) : DenseFactory(DType::kF32, s.whole), s.whole, device);
+}
+
+std::unique_ptr<StateStore> StoreFor(const Setting& s, int64_t elements, Device device) {
+  if (!s.paged) return std::make_unique<ResidentStore>(elements, s.state, device);
+  auto paged = CudaPagedStore::Create(elements, s.state, {.budget_bytes = 64 << 10, .page_elements = 256});
+  LORIKEET_CHECK(paged.ok()) << paged.status();
+  return *std::move(paged);
+}
+
+Outcome Train(const Setting& s, Device device) {
+  const std::unique_ptr<CausalLm> lm = Load(s, device);
+  lm->set_gradient_checkpointing(s.checkpointing);
+  AdapterRun run;
+  AdapterConfig config;
+  config.use_dora = s.dora;
+  config.lora_dropout = s.dropout;
+  if (!s.whole) EXPECT_TRUE(Inject(*lm, config, RngKey{.seed = 1}, &run).ok());
+  const std::vector<Parameter*> parameters = TrainableParameters(*lm);
+  for (const Parameter* p : parameters) EXPECT_EQ(p->value.device(), device) << p->name;
+  const std::vector<text::Example> examples = RandomExamples(8, 3);
+  const text::SequenceStream stream(&examples, {.max_seq_length = 32, .packing = true, .shuffle = false});
+  AdamW optimizer(parameters, {}, StoreFor(s, StateElements(parameters, s.state), device));
+  const Schedule schedule(ScheduleType::kConstant, s.whole ? 1e-3 : 1e-2, 0, kSteps);
+  Trainer trainer(*lm, parameters, optimizer, schedule, &run, stream,
+                  {.batch_size = 2, .gradient_accumulation_steps = 2, .max_grad_norm = 1, .key = {.seed = 4}});
+  Outcome out;
+  for (int64_t step = 0; step < kSteps; ++step) {
+    const absl::StatusOr<StepResult> r = trainer.Step(step);
+    EXPECT_TRUE(r.ok()) << r.status();
+    if (r.ok()) out.losses.push_back(r->loss);
+  }
+  for (const Parameter* p : parameters) out.values.push_back(p->value.To(kCpu));
+  return out;
+}
+
+void ExpectSameBits(const Outcome& a, const Outcome& b) {
+  EXPECT_EQ(a.losses, b.losses);
+  ASSERT_EQ(a.values.size(), b.values.size());
+  for (size_t i = 0; i < a.values.size(); ++i) EXPECT_TRUE(tensor::SameBits(a.values[i], b.values[i])) << i;
+}
+
+class CudaTrainingTest : public testing::TestWithParam<Setting> {
+ protected:
+  void SetUp() override {
+    if (!CudaUnavailable().empty()) GTEST_SKIP() << CudaUnavailable();
+  }
+};
+
+TEST_P(CudaTrainingTest, TwentyLossesAreTheCpusAndTheBitsRepeat) {
+  const Outcome there = Train(GetParam(), Cuda(0)), here = Train(GetParam(), kCpu);
+  ASSERT_EQ(there.losses.size(), static_cast<size_t>(kSteps));
+  for (size_t i = 0; i < here.losses.size(); ++i) {
+    EXPECT_TRUE(std::abs(there.losses[i] - here.losses[i]) <= 1e-3 * here.losses[i])
+        << "step " << i + 1 << ": " << there.losses[i] << " on the device, " << here.losses[i] << " on the CPU";
+  }
+  EXPECT_LT(there.losses.back(), there.losses.front());
+  ExpectSameBits(Train(GetParam(), Cuda(0)), there);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Methods, CudaTrainingTest,
+    testing::Values(Setting{.name = "Lora"}, Setting{.name = "LoraWithDropout", .dropout = 0.1},
+                    Setting{.name = "Qlora", .four_bit = true}, Setting{.name = "Dora", .dora = true},
+                    Setting{.name = "QdoraWithCheckpointing", .four_bit = true, .dora = true, .checkpointing = true},
+                    Setting{.name = "Whole", .model = "llama_tied", .whole = true},
+                    Setting{.name = "Gpt2", .model = "gpt2"}, Setting{.name = "Gemma2", .model = "gemma2"}),
+    [](const testing::TestParamInfo<Setting>& info) { return info.param.name; });
+
+TEST(CudaPagedTrainingTest, PagedStateGivesTheBitsOfResidentState) {
+  if (!CudaUnavailable().empty()) GTEST_SKIP() << CudaUnavailable();
+  for (const DType state : {DType::kF32, DType::kU8}) {
+    Setting s = {.name = "Lora", .state = state};
+    const Outcome resident = Train(s, Cuda(0));
+    s.paged = true;
+    ExpectSameBits(Train(s, Cuda(0)), resident);
+  }
+}
+
+// The tokens with the largest logits, one after another.
+std::vector<int32_t> Greedy(const Setting& s, Device device) {
+  const std::unique_ptr<CausalLm> lm = Load(s, device);
+  const ModelConfig& c = lm->config();
+  KvCache cache(c.num_layers, 32, c.num_kv_heads, c.head_dim, DType::kF32, device);
+  Tape::Pause pause;
+  std::vector<int32_t> all, next = {3, 14, 15, 92, 6};
+  while (all.size() < 16) {
+    const Tensor h = lm->Hidden(OneSequence(next, cache.length(), device), &cache).value();
+    const Tensor logits = lm->Logits(h.Slice(0, h.dim(0) - 1, h.dim(0))).To(kCpu);
+    const absl::Span<const float> row = logits.data<float>();
+    next = {static_cast<int32_t>(std::max_element(row.begin(), row.end()) - row.begin())};
+    all.push_back(next[0]);
+  }
+  return all;
+}
+
+TEST(CudaGenerationTest, GreedyTokensAreTheCpus) {
+  if (!CudaUnavailable().empty()) GTEST_SKIP() << CudaUnavailable();
+  for (const Setting& s : {Setting{.name = "f32"}, Setting{.name = "nf4", .four_bit = true}}) {
+    EXPECT_EQ(Greedy(s, Cuda(0)), Greedy(s, kCpu)) << s.name;
+  }
+}
+
+}  // namespace
+}  // namespace lorikeet
