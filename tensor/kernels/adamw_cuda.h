@@ -30,7 +30,7 @@ struct SegmentTable {
   int32_t count = 0;
 
   bool Full() const { return count == kCapacity; }
-  uint32_t blocks() const { return blocks_before[count]; }
+  __host__ __device__ uint32_t blocks() const { return blocks_before[count]; }
   void Add(const Entry& e, int64_t blocks) {
     entry[count] = e;
     blocks_before[count + 1] = blocks_before[count] + static_cast<uint32_t>(blocks);

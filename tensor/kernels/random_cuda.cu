@@ -60,7 +60,8 @@ struct DropoutOf {
 // A pack of y's elements, hence one or two counters, to a thread. `whole`: packs may be loaded and stored at once.
 // reads_x: false leaves x alone.
 template <typename T, bool reads_x, typename F>
-__global__ void RandomKernel(View x, RngKey key, F f, View y, int64_t n, bool whole) {
+__global__ void RandomKernel(const __grid_constant__ View x, RngKey key, F f, const __grid_constant__ View y, int64_t n,
+                             bool whole) {
   constexpr int kCount = Pack<T>::kCount;
   for (int64_t i = FirstIndex(); i * kCount < n; i += IndexStride()) {
     const int64_t first = i * kCount;
