@@ -72,6 +72,7 @@ struct Machine {
   void* main_sp;
 #endif
   void* main_tsan = nullptr;
+  std::vector<void*> fibers;  // TSan's, by thread: kept from grid to grid, since there are few of them in all
   char hb_start, hb_end, hb_barrier, hb_warp[32];  // addresses for TSan's happens-before
   const void* main_stack = nullptr;
   size_t main_stack_size = 0;
@@ -138,6 +139,12 @@ void Entry() {
   __builtin_unreachable();
 }
 
+TSAN(void* FiberOf(ptrdiff_t thread) {
+  std::vector<void*>& fibers = machine.fibers;
+  while (fibers.size() <= static_cast<size_t>(thread)) fibers.push_back(__tsan_create_fiber(0));
+  return fibers[static_cast<size_t>(thread)];
+})
+
 void Resume(Thread* t) {
   Machine& m = machine;
   m.self = t;
@@ -159,7 +166,7 @@ void Resume(Thread* t) {
   swapcontext(&m.main_ctx, &t->ctx);
 #else
   if (!t->started) {
-    TSAN(if (!t->tsan) t->tsan = __tsan_create_fiber(0));
+    TSAN(if (!t->tsan) t->tsan = FiberOf(t - m.threads.data()));
     void** top = reinterpret_cast<void**>(t->stack + kStack);
     *--top = nullptr;                          // keeps the stack 16-byte aligned at Entry
     *--top = reinterpret_cast<void*>(&Entry);  // popped by ret
