@@ -1,6 +1,13 @@
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+
 #include "tensor/dtype.h"
 #include "tensor/kernels/copy.h"
+#include "tensor/kernels/cuda_chunk.h"
 #include "tensor/kernels/cuda_common.h"
+#include "tensor/kernels/cuda_map.h"
+#include "tensor/kernels/cuda_vector.h"
 #include "tensor/kernels/launch.h"
 #include "tensor/view.h"
 #include "third_party/cuda/runtime.h"
@@ -9,12 +16,19 @@ namespace lorikeet {
 namespace {
 
 using internal::CheckCuda;
+using internal::Chunk;
 using internal::Data;
+using internal::DispatchFloat;
 using internal::FirstIndex;
 using internal::Flattened;
 using internal::GridFor;
 using internal::IndexStride;
 using internal::kBlockThreads;
+using internal::kPackBytes;
+using internal::LaunchMap;
+using internal::MapGrid;
+using internal::MapGridFor;
+using internal::MergeDims;
 using internal::Offset;
 using internal::StreamOf;
 
@@ -66,26 +80,164 @@ __global__ void CopyKernel(View x, View y, int64_t n) {
   for (int64_t i = FirstIndex(); i < n; i += IndexStride()) Data<Bits>(y)[Offset(y, i)] = Data<Bits>(x)[Offset(x, i)];
 }
 
+// Rows that are runs of Bits on both sides.
+template <typename Bits>
+__global__ void CopyRowsKernel(View x, View y, int64_t rows, int64_t columns) {
+  for (int64_t row = static_cast<int64_t>(blockIdx.y) * blockDim.y + threadIdx.y; row < rows;
+       row += static_cast<int64_t>(gridDim.y) * blockDim.y) {
+    const Bits* from = Data<Bits>(x) + Offset(x, row);
+    Bits* to = Data<Bits>(y) + Offset(y, row);
+    for (int64_t c = FirstIndex(); c < columns; c += IndexStride()) to[c] = from[c];
+  }
+}
+
+constexpr int kTile = 32, kTileRows = 8;
+
+// A matrix whose rows are y's runs and whose columns are x's: through a tile in shared memory, so that both sides are
+// walked along their runs. x_stride is x's between columns, y_stride y's between rows; `x` and `y` have the other dims.
+struct TransposeArgs {
+  View x, y;
+  int64_t batch, rows, columns, x_stride, y_stride;
+};
+template <typename Bits>
+__global__ void TransposeKernel(TransposeArgs a) {
+  CUDA_SHARED(Bits[kTile][kTile + 1], tile);  // one more, so that a column's elements lie in different banks
+  const int64_t tiles = (a.columns + kTile - 1) / kTile * ((a.rows + kTile - 1) / kTile);
+  for (int64_t task = blockIdx.x; task < tiles * a.batch; task += gridDim.x) {
+    const int64_t b = task / tiles, t = task % tiles, tiles_across = (a.columns + kTile - 1) / kTile;
+    const int64_t row = t / tiles_across * kTile, column = t % tiles_across * kTile;
+    const int64_t x_row = row + threadIdx.x, y_column = column + threadIdx.x;
+    const Bits* from = Data<Bits>(a.x) + Offset(a.x, b);
+    Bits* to = Data<Bits>(a.y) + Offset(a.y, b);
+    for (int64_t j = threadIdx.y; j < kTile; j += kTileRows) {
+      if (x_row < a.rows && column + j < a.columns) tile[j][threadIdx.x] = from[(column + j) * a.x_stride + x_row];
+    }
+    __syncthreads();
+    for (int64_t j = threadIdx.y; j < kTile; j += kTileRows) {
+      if (row + j < a.rows && y_column < a.columns) to[(row + j) * a.y_stride + y_column] = tile[threadIdx.x][j];
+    }
+    __syncthreads();  // the tile may be written again
+  }
+}
+
 __global__ void FillKernel(View y, double value, int64_t n) {
   for (int64_t i = FirstIndex(); i < n; i += IndexStride()) Store(y, Offset(y, i), value);
 }
 
-using CopyKernelFunction = void (*)(View, View, int64_t);
-
-CopyKernelFunction CopyKernelFor(DType dtype) {
-  switch (SizeOf(dtype)) {
+// f with unsigned integers, or for 16 bytes a struct, of that many bytes.
+template <typename F>
+void DispatchBits(int64_t bytes, F f) {
+  switch (bytes) {
     case 1:
-      return CopyKernel<uint8_t>;
+      return f(uint8_t{});
     case 2:
-      return CopyKernel<uint16_t>;
+      return f(uint16_t{});
     case 4:
-      return CopyKernel<uint32_t>;
+      return f(uint32_t{});
+    case 8:
+      return f(uint64_t{});
     default:
-      return CopyKernel<uint64_t>;
+      return f(Chunk<uint32_t, 4>{});
   }
 }
 
-CopyKernelFunction ConvertKernelFor(DType from) {
+// Without dimension d.
+View Without(View v, int d) {
+  for (int i = d; i + 1 < v.rank; ++i) {
+    v.dims[i] = v.dims[i + 1];
+    v.strides[i] = v.strides[i + 1];
+  }
+  if (--v.rank == 0) v.strides[0] = 0;
+  return v;
+}
+
+// The most bytes, 16 at most, in which both views' rows can be copied.
+int64_t UnitOf(const View& x, const View& y) {
+  int64_t size = static_cast<int64_t>(SizeOf(x.dtype)), unit = kPackBytes;
+  const auto fits = [&](const View& v) {
+    if (reinterpret_cast<uintptr_t>(v.data) % unit != 0 || v.dims[v.rank - 1] * size % unit != 0) return false;
+    for (int d = 0; d + 1 < v.rank; ++d) {
+      if (v.strides[d] * size % unit != 0) return false;
+    }
+    return true;
+  };
+  while (unit > size && !(fits(x) && fits(y))) unit /= 2;
+  return unit;
+}
+
+void CopyRows(View x, View y, cudaStream_t stream) {
+  if (x.rank == 1) {
+    const size_t bytes = static_cast<size_t>(x.size()) * SizeOf(x.dtype);
+    CheckCuda(cudaMemcpyAsync(y.data, x.data, bytes, cudaMemcpyDeviceToDevice, stream), "copy");
+    return;
+  }
+  const int64_t unit = UnitOf(x, y), size = static_cast<int64_t>(SizeOf(x.dtype));
+  const int64_t columns = x.dims[x.rank - 1], rows = x.size() / columns, units = columns * size / unit;
+  const MapGrid grid = MapGridFor(rows, units);
+  x = Without(x, x.rank - 1);
+  y = Without(y, y.rank - 1);
+  for (View* v : {&x, &y}) {
+    for (int d = 0; d < v->rank; ++d) v->strides[d] = v->strides[d] * size / unit;
+  }
+  DispatchBits(unit, [&]<typename Bits>(Bits) {
+    CheckCuda(Launch(CopyRowsKernel<Bits>, grid.grid, grid.block, 0, stream, x, y, rows, units), "copy");
+  });
+}
+
+// y's innermost dimension is a run there, and x's dimension `run` is one in x.
+void CopyTransposed(const View& x, const View& y, int run, cudaStream_t stream) {
+  const int last = x.rank - 1;
+  TransposeArgs a = {Without(Without(x, last), run),
+                     Without(Without(y, last), run),
+                     1,
+                     x.dims[run],
+                     x.dims[last],
+                     x.strides[last],
+                     y.strides[run]};
+  a.batch = x.size() / (a.rows * a.columns);
+  const int64_t tasks = (a.rows + kTile - 1) / kTile * ((a.columns + kTile - 1) / kTile) * a.batch;
+  DispatchBits(static_cast<int64_t>(SizeOf(x.dtype)), [&]<typename Bits>(Bits) {
+    CheckCuda(Launch(TransposeKernel<Bits>, static_cast<unsigned>(tasks < (1 << 30) ? tasks : 1 << 30),
+                     dim3(kTile, kTileRows), 0, stream, a),
+              "transpose");
+  });
+}
+
+void CopyBits(View x, View y, cudaStream_t stream) {
+  View both[] = {x, y};
+  MergeDims(both);
+  x = both[0];
+  y = both[1];
+  const int last = x.rank - 1;
+  constexpr int64_t kWorthATile = 8;
+  int run = -1;  // the dimension in which x's neighbours lie
+  for (int d = 0; d <= last; ++d) {
+    if (x.strides[d] == 1) run = d;
+  }
+  const bool thin = run != last && (run < 0 || x.dims[run] < kWorthATile || x.dims[last] < kWorthATile);
+  if (y.strides[last] != 1 || thin) {
+    DispatchBits(static_cast<int64_t>(SizeOf(x.dtype)), [&]<typename Bits>(Bits) {
+      CheckCuda(Launch(CopyKernel<Bits>, GridFor(x.size()), kBlockThreads, 0, stream, x, y, x.size()), "copy");
+    });
+  } else if (run == last) {
+    CopyRows(x, y, stream);
+  } else {
+    CopyTransposed(x, y, run, stream);
+  }
+}
+
+bool IsMapped(DType dtype) { return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16; }
+
+struct SameMap {
+  template <int kCount>
+  __device__ void operator()(const float (&in)[1][kCount], float (&out)[1][kCount]) const {
+    for (int j = 0; j < kCount; ++j) out[0][j] = in[0][j];
+  }
+};
+
+using ConvertKernelFunction = void (*)(View, View, int64_t);
+
+ConvertKernelFunction ConvertKernelFor(DType from) {
   switch (from) {
     case DType::kF64:
       return ConvertKernel<double>;
@@ -108,13 +260,26 @@ CopyKernelFunction ConvertKernelFor(DType from) {
 void Copy(View x, View y, LaunchContext context) {
   const int64_t n = x.size();
   if (n == 0) return;
-  const CopyKernelFunction kernel = x.dtype == y.dtype ? CopyKernelFor(x.dtype) : ConvertKernelFor(x.dtype);
-  CheckCuda(Launch(kernel, GridFor(n), kBlockThreads, 0, StreamOf(context), Flattened(x), Flattened(y), n), "copy");
+  if (x.dtype == y.dtype) return CopyBits(x, y, StreamOf(context));
+  if (IsMapped(x.dtype) && IsMapped(y.dtype)) {
+    return DispatchFloat(x.dtype, "copy", [&]<typename X>(X) {
+      DispatchFloat(y.dtype, "copy",
+                    [&]<typename Y>(Y) { LaunchMap<X, Y>(SameMap(), {x}, {y}, StreamOf(context), "convert"); });
+    });
+  }
+  CheckCuda(
+      Launch(ConvertKernelFor(x.dtype), GridFor(n), kBlockThreads, 0, StreamOf(context), Flattened(x), Flattened(y), n),
+      "convert");
 }
 
 void Fill(View y, double value, LaunchContext context) {
   const int64_t n = y.size();
   if (n == 0) return;
+  if (value == 0 && !std::signbit(value) && y.contiguous()) {
+    const size_t bytes = static_cast<size_t>(n) * SizeOf(y.dtype);
+    CheckCuda(cudaMemsetAsync(y.data, 0, bytes, StreamOf(context)), "fill");
+    return;
+  }
   CheckCuda(Launch(FillKernel, GridFor(n), kBlockThreads, 0, StreamOf(context), Flattened(y), value, n), "fill");
 }
 

@@ -154,6 +154,7 @@ __device__ int64_t TargetOf(const Args<T>& a, int64_t i) {
     printf("CrossEntropy: targets[%lld] is %d, the vocabulary has %lld entries\n", static_cast<long long>(i), target,
            static_cast<long long>(a.logits.dims[1]));
   }
+  __syncthreads();  // not before it is printed
   __trap();
 }
 

@@ -51,12 +51,12 @@ class CrossEntropyCudaTest : public CudaKernelTest {
 TEST_P(CrossEntropyCudaTest, VocabulariesOfEverySizeAgree) {
   for (int64_t vocab : {1, 3, 8, 13, 513, 1024}) {
     SCOPED_TRACE(vocab);
-    const Pair logits = Values({11, vocab}, 1, -6, 6), targets = SomeTargets(11, vocab);
+    const Pair logits = Values({6, vocab}, 1, -6, 6), targets = SomeTargets(6, vocab);
     ExpectAgrees(logits, targets, 0, GetParam());
     ExpectAgrees(logits, targets, 3, GetParam());
   }
-  const int64_t vocab = 20001;  // a thread has several chunks
-  ExpectAgrees(Values({4, vocab}, 1, -6, 6), SomeTargets(4, vocab), 0, GetParam());
+  const int64_t vocab = 18001;  // a thread has several chunks
+  ExpectAgrees(Values({2, vocab}, 1, -6, 6), SomeTargets(2, vocab), 0, GetParam());
   ExpectAgrees(Values({0, 8}, 1), SomeTargets(0, 8), 0, GetParam());
 }
 

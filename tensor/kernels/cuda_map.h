@@ -121,6 +121,19 @@ __global__ void MapStridedKernel(F f, MapArgs<kIn, kOut> a) {
   }
 }
 
+// A grid for rows of chunks: blocks are as wide as the rows, if that is less than a block's threads, and as high as the
+// threads that are left.
+struct MapGrid {
+  dim3 grid, block;
+};
+inline MapGrid MapGridFor(int64_t rows, int64_t chunks) {
+  unsigned across = 1;
+  while (across < kBlockThreads && across < chunks) across *= 2;
+  const int64_t down = kBlockThreads / across, x = (chunks + across - 1) / across, y = (rows + down - 1) / down;
+  return {dim3(static_cast<unsigned>(x < (1 << 30) ? x : 1 << 30), static_cast<unsigned>(y < 65535 ? y : 65535)),
+          dim3(across, static_cast<unsigned>(down))};
+}
+
 template <typename A, typename T, int kIn, int kOut, typename F>
 void LaunchMap(F f, const View (&in)[kIn], const View (&out)[kOut], cudaStream_t stream, const char* what) {
   if (out[0].size() == 0) return;
@@ -142,14 +155,8 @@ void LaunchMap(F f, const View (&in)[kIn], const View (&out)[kOut], cudaStream_t
               what);
     return;
   }
-  const int64_t chunks = (a.columns + kCount - 1) / kCount;
-  unsigned across = 1;
-  while (across < kBlockThreads && across < chunks) across *= 2;
-  const int64_t down = kBlockThreads / across, x = (chunks + across - 1) / across, y = (a.rows + down - 1) / down;
-  const dim3 grid(static_cast<unsigned>(x < (1 << 30) ? x : 1 << 30), static_cast<unsigned>(y < 65535 ? y : 65535));
-  CheckCuda(
-      Launch(MapKernel<A, T, kCount, kIn, kOut, F>, grid, dim3(across, static_cast<unsigned>(down)), 0, stream, f, a),
-      what);
+  const MapGrid grid = MapGridFor(a.rows, (a.columns + kCount - 1) / kCount);
+  CheckCuda(Launch(MapKernel<A, T, kCount, kIn, kOut, F>, grid.grid, grid.block, 0, stream, f, a), what);
 }
 
 }  // namespace lorikeet::internal

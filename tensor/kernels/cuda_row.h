@@ -74,16 +74,12 @@ inline RowPlan PlanRows(std::initializer_list<View> views) {
   const int64_t count = plan.packs ? kPackBytes / static_cast<int64_t>(SizeOf(x.dtype)) : 1;
   plan.grid = {x.dims[0], x.dims[1] / count};
   const int64_t chunks = plan.grid.chunks;
-  plan.kept = !plan.packs || chunks > kMaxRowThreads * kRowChunks ? 0 : chunks <= 128 ? 1 : kRowChunks;
-  unsigned threads = 4, groups = 1;
-  if (chunks <= 32) {
-    while (threads < chunks) threads *= 2;
-    groups = 128 / threads;
-  } else {
-    const int64_t each = plan.kept == 0 ? 8 : plan.kept;
-    const int64_t wanted = (chunks + 32 * each - 1) / (32 * each) * 32;
-    threads = static_cast<unsigned>(wanted < kMaxRowThreads ? wanted : kMaxRowThreads);
-  }
+  plan.kept = !plan.packs || chunks > kMaxRowThreads * kRowChunks ? 0 : chunks <= 32 ? 1 : kRowChunks;
+  const int64_t each = plan.kept == 0 ? 8 : plan.kept, wanted = (chunks + each - 1) / each;
+  unsigned threads = 4;
+  while (threads < 32 && threads < wanted) threads *= 2;
+  if (wanted > 32) threads = static_cast<unsigned>(wanted < kMaxRowThreads ? (wanted + 31) / 32 * 32 : kMaxRowThreads);
+  const unsigned groups = threads > 32 ? 1 : 128 / threads;
   plan.block = dim3(threads, groups);
   const int64_t blocks = (x.dims[0] + groups - 1) / groups;
   plan.blocks = static_cast<unsigned>(blocks < (1 << 20) ? blocks : 1 << 20);

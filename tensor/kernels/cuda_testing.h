@@ -63,13 +63,14 @@ inline testing::AssertionResult Agrees(const Pair& result, double floor = 1e-2) 
   return Agree(result.cuda, result.cpu, CudaTolerance(result.cpu.dtype()), floor);
 }
 
+inline Pair Of(const Tensor& cpu) { return {cpu, cpu.To(Cuda(0))}; }
+
 class CudaKernelTest : public testing::TestWithParam<DType> {
  protected:
   void SetUp() override {
     if (!CudaUnavailable().empty()) GTEST_SKIP() << CudaUnavailable();
   }
 
-  static Pair Of(const Tensor& cpu) { return {cpu, cpu.To(Cuda(0))}; }
   // Uniform in [lo, hi], rounded to dtype.
   static Pair Uniform(const Shape& shape, DType dtype, uint32_t seed, double lo = -2, double hi = 2) {
     std::mt19937 bits(seed);

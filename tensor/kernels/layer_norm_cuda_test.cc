@@ -53,9 +53,9 @@ class LayerNormCudaTest : public CudaKernelTest {
 };
 
 TEST_P(LayerNormCudaTest, RowsOfEveryLengthAgree) {
-  for (int64_t d : {2, 7, 16, 128, 200, 1001, 1280, 4096}) {
+  for (int64_t d : {2, 7, 16, 128, 200, 333, 1280}) {
     SCOPED_TRACE(d);
-    ExpectAllAgree(Values({11, d}, 1), Values({11, d}, 2), Values({d}, 3), Values({d}, 4));
+    ExpectAllAgree(Values({5, d}, 1), Values({5, d}, 2), Values({d}, 3), Values({d}, 4));
   }
   ExpectAllAgree(Values({5, 96}, 1), Values({5, 96}, 2), Uniform({96}, DType::kF32, 3), Uniform({96}, DType::kF32, 4));
 }

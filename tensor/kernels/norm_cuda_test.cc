@@ -53,12 +53,12 @@ class NormCudaTest : public CudaKernelTest {
 };
 
 // A group of lanes, one block with one and with several chunks for a thread, rows too long to be kept; odd lengths.
-constexpr int64_t kLengths[] = {1, 7, 16, 128, 200, 1001, 1280, 4096};
+constexpr int64_t kLengths[] = {1, 7, 16, 128, 200, 333, 1280};
 
 TEST_P(NormCudaTest, NormsAgreeForEveryLength) {
   for (int64_t d : kLengths) {
     SCOPED_TRACE(d);
-    const Pair x = Values({11, d}, 1), residual = Values({11, d}, 2), w = Values({d}, 3);
+    const Pair x = Values({5, d}, 1), residual = Values({5, d}, 2), w = Values({d}, 3);
     ExpectForwardAgrees(x, nullptr, w);
     ExpectForwardAgrees(x, &residual, w);
     ExpectForwardAgrees(x, &residual, Uniform({d}, DType::kF32, 3));
@@ -68,7 +68,7 @@ TEST_P(NormCudaTest, NormsAgreeForEveryLength) {
 TEST_P(NormCudaTest, GradientsAgreeForEveryLength) {
   for (int64_t d : kLengths) {
     SCOPED_TRACE(d);
-    const Pair dy = Values({11, d}, 1), dsum = Values({11, d}, 2), x = Values({11, d}, 3), w = Values({d}, 4);
+    const Pair dy = Values({5, d}, 1), dsum = Values({5, d}, 2), x = Values({5, d}, 3), w = Values({d}, 4);
     ExpectGradAgrees(dy, nullptr, x, w, false);
     ExpectGradAgrees(dy, &dsum, x, w, false);
     ExpectGradAgrees(dy, &dsum, x, w, true);
@@ -84,7 +84,7 @@ TEST_P(NormCudaTest, RowsTooLongForRegistersAgree) {
 }
 
 TEST_P(NormCudaTest, GradientsOfMoreRowsThanPiecesAgree) {
-  for (int64_t rows : {300, 2500}) {
+  for (int64_t rows : {300, 1200}) {
     const Pair dy = Values({rows, 40}, 1), x = Values({rows, 40}, 2), w = Values({40}, 3);
     ExpectGradAgrees(dy, nullptr, x, w, true);
   }

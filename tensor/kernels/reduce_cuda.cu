@@ -121,7 +121,7 @@ constexpr int kLanes = 32, kGroups = 8;
 // Neighbouring outputs lie side by side in memory: a lane has kCount of them, and the groups of a block share a piece.
 template <typename Op, typename T, int kCount>
 __global__ void ReduceColumnsKernel(ReduceArgs a) {
-  CUDA_SHARED(double[kGroups][kLanes][kCount], parts);
+  CUDA_SHARED(double[kGroups][kCount][kLanes], parts);
   const int64_t width = a.kept.dims[a.kept.rank - 1], lanes_per_row = width / kCount;
   const int64_t tiles_per_row = (lanes_per_row + kLanes - 1) / kLanes, tiles = a.outputs / width * tiles_per_row;
   for (int64_t task = blockIdx.x; task < tiles * a.pieces; task += gridDim.x) {
@@ -138,11 +138,11 @@ __global__ void ReduceColumnsKernel(ReduceArgs a) {
         for (int j = 0; j < kCount; ++j) value[j] = Op::Take(value[j], Op::Term(v[j]));
       }
     }
-    for (int j = 0; j < kCount; ++j) parts[threadIdx.y][threadIdx.x][j] = value[j];
+    for (int j = 0; j < kCount; ++j) parts[threadIdx.y][j][threadIdx.x] = value[j];
     __syncthreads();
     if (threadIdx.y == 0 && lane < lanes_per_row) {
       for (int j = 0; j < kCount; ++j) {
-        for (int g = 1; g < kGroups; ++g) value[j] = Op::Take(value[j], parts[g][threadIdx.x][j]);
+        for (int g = 1; g < kGroups; ++g) value[j] = Op::Take(value[j], parts[g][j][threadIdx.x]);
         Deliver(a, piece, output + j, value[j]);
       }
     }
