@@ -74,7 +74,9 @@ Outcome Train(const Setting& s, Device device) {
   AdapterConfig config;
   config.use_dora = s.dora;
   config.lora_dropout = s.dropout;
-  if (!s.whole) EXPECT_TRUE(Inject(*lm, config, RngKey{.seed = 1}, &run).ok());
+  if (!s.whole) {
+    EXPECT_TRUE(Inject(*lm, config, RngKey{.seed = 1}, &run).ok());
+  }
   const std::vector<Parameter*> parameters = TrainableParameters(*lm);
   for (const Parameter* p : parameters) EXPECT_EQ(p->value.device(), device) << p->name;
   const std::vector<text::Example> examples = RandomExamples(8, 3);
