@@ -1,6 +1,6 @@
 // BlockAllocator: device memory taken in large segments, handed out in blocks that are split and joined again.
 //
-//   BlockAllocator cache(&cuda);                     // a filter over CudaAllocator, as CachingAllocator is over the system
+//   BlockAllocator cache(&cuda);                     // over CudaAllocator, as CachingAllocator is over the system
 //   void* p = cache.Allocate(3 << 20);  cache.Free(p, 3 << 20);
 //
 // Asking the driver costs a wait for the device, so nothing is returned to it before it refuses to give more. Unlike
@@ -9,8 +9,8 @@
 // free become one. Small blocks (up to kSmall) live in segments of their own, so that they do not pin large ones.
 // When the base has nothing left, segments without a live block go back to it and it is asked again.
 // A freed block may be handed out at once although kernels that use it still wait in ComputeStream(): whoever gets it
-// uses it on the same stream, so after them. Memory that another stream uses must be held until an event of that stream.
-// Threads: any. Destruction returns all segments; live blocks must have been freed.
+// uses it on the same stream, so after them. Memory that another stream uses must be held until an event of that
+// stream. Threads: any. Destruction returns all segments; live blocks must have been freed.
 #ifndef LORIKEET_TENSOR_BLOCK_ALLOCATOR_H_
 #define LORIKEET_TENSOR_BLOCK_ALLOCATOR_H_
 

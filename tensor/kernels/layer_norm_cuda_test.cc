@@ -62,8 +62,8 @@ TEST_P(LayerNormCudaTest, RowsOfEveryLengthAgree) {
 
 TEST_P(LayerNormCudaTest, LongRowsManyRowsStridedAndEmptyOnesAgree) {
   const int64_t d = 17 * 1024;
-  ExpectAllAgree(Values({2, d}, 1), Values({2, d}, 2), Values({d}, 3), Values({d}, 4));
-  ExpectAllAgree(Values({700, 40}, 1), Values({700, 40}, 2), Values({40}, 3), Values({40}, 4));
+  ExpectAllAgree(Values({1, d}, 1), Values({1, d}, 2), Values({d}, 3), Values({d}, 4));
+  ExpectAllAgree(Values({270, 528}, 1), Values({270, 528}, 2), Values({528}, 3), Values({528}, 4));
   ExpectAllAgree(Strided(Values({9, 40}, 1)), Strided(Values({9, 40}, 2)), Values({40}, 3), Values({40}, 4));
   ExpectAllAgree(Values({0, 40}, 1), Values({0, 40}, 2), Values({40}, 3), Values({40}, 4));
 }

@@ -1,5 +1,5 @@
-// The tables of a build without CUDA: all empty, so that a missing kernel is a null entry. With CUDA every one of them is
-// defined by its .cu file.
+// The tables of a build without CUDA: all empty, so that a missing kernel is a null entry. With CUDA every one of them
+// is defined by its .cu file.
 #include "tensor/kernels/activation.h"
 #include "tensor/kernels/adamw.h"
 #include "tensor/kernels/attention.h"
