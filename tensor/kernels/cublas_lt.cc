@@ -100,7 +100,7 @@ class Plan {
     void* stream = context.stream != nullptr ? context.stream : ComputeStream().handle();
     void* workspace = CudaScratch(kCudaScratchMatMulLibrary, kWorkspaceBytes);
     return Lt().matmul(Lt().handle, desc_, &c.alpha, c.a, a_, c.b, b_, &c.beta, c.d, d_, c.d, d_, &algorithm_,
-                       workspace, kWorkspaceBytes, static_cast<cudaStream_t>(context.stream)) == CUBLAS_STATUS_SUCCESS;
+                       workspace, kWorkspaceBytes, static_cast<cudaStream_t>(stream)) == CUBLAS_STATUS_SUCCESS;
   }
 
  private:
