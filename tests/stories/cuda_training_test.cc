@@ -19,6 +19,7 @@
 #include "optim/cuda_paged_store.h"
 #include "optim/resident_store.h"
 #include "optim/schedule.h"
+#include "optim/state_block.h"
 #include "peft/adapter_config.h"
 #include "peft/inject.h"
 #include "quant/nf4.h"
@@ -62,7 +63,7 @@ std::unique_ptr<CausalLm> Load(const Setting& s, Device device) {
 
 std::unique_ptr<StateStore> StoreFor(const Setting& s, int64_t elements, Device device) {
   if (!s.paged) return std::make_unique<ResidentStore>(elements, s.state, device);
-  auto paged = CudaPagedStore::Create(elements, s.state, {.budget_bytes = 64 << 10, .page_elements = 256});
+  auto paged = CudaPagedStore::Create(elements, s.state, {.budget_bytes = 64 << 10, .page_elements = 4 * BlockElements(s.state)});
   LORIKEET_CHECK(paged.ok()) << paged.status();
   return *std::move(paged);
 }
