@@ -95,7 +95,7 @@ TEST(BlockAllocator, NoTwoLiveBlocksOverlapWhateverTheOrder) {
     if (live.size() > 40 || (!live.empty() && r.v[0] % 3 == 0)) {
       const size_t k = r.v[1] % live.size();
       const auto [p, size] = live[k];
-      ASSERT_TRUE(std::all_of(p, p + size, [&](char c) { return c == static_cast<char>(size); }));
+      ASSERT_TRUE(std::all_of(p, p + size, [s = static_cast<char>(size)](char c) { return c == s; }));
       cache.Free(p, size);
       live.erase(live.begin() + static_cast<int64_t>(k));
     } else {

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "apps/training/device_peak.h"
 #include "apps/training/loss_svg.h"
 #include "apps/training/metrics.h"
 #include "apps/training/plan.h"
@@ -16,9 +17,9 @@
 #include "nn/linear_map.h"
 #include "nn/module.h"
 #include "optim/adamw.h"
+#include "tensor/default_allocator.h"
 #include "tensor/io/atomic_file.h"
 #include "tensor/kernels/parallel.h"
-#include "tensor/kernels/peak.h"
 
 namespace lorikeet {
 namespace {
@@ -172,7 +173,7 @@ absl::Status RunReport::Open(int64_t first_step) {
       first_step > 0 ? MetricsWriter::Resume(path, first_step) : MetricsWriter::Create(path);
   if (!metrics.ok()) return metrics.status();
   state_->metrics = *std::move(metrics);
-  state_->peak_flops = MeasurePeakFlops(job_.compute_dtype, NumThreads());
+  state_->peak_flops = DevicePeakFlops(job_.device, job_.compute_dtype);
   return absl::OkStatus();
 }
 
@@ -185,7 +186,7 @@ void RunReport::Stepped(const StepResult& r) {
   m.tokens = r.tokens;
   m.seconds = r.seconds;
   m.tokens_per_second = static_cast<double>(r.tokens) / r.seconds;
-  m.resident_bytes = ResidentBytes();
+  m.resident_bytes = job_.device.is_cpu() ? ResidentBytes() : DeviceMemory().peak_bytes();
   state_->metrics->Write(m);
   state_->seconds += r.seconds;
   if (m.step % job_.options.logging_steps != 0 && m.step != job_.max_steps) return;

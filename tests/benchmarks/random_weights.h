@@ -3,7 +3,7 @@
 //   RandomWeights source(SmolLm2Shape());
 //   absl::Status s = LoadWeights(*model, source, factory, /*trainable=*/false, nullptr);
 //
-// Matrices are uniform with standard deviation 0.02, bf16; norm weights are 1.
+// On any device. Matrices are uniform with standard deviation 0.02, bf16; norm weights are 1.
 #ifndef LORIKEET_TESTS_BENCHMARKS_RANDOM_WEIGHTS_H_
 #define LORIKEET_TESTS_BENCHMARKS_RANDOM_WEIGHTS_H_
 
@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "nn/model_config.h"
+#include "tensor/device.h"
 #include "tensor/dtype.h"
 #include "tensor/io/tensor_source.h"
 #include "tensor/ops/random.h"
@@ -41,7 +42,7 @@ inline ModelConfig SmolLm2Shape() {
 
 class RandomWeights : public TensorSource {
  public:
-  explicit RandomWeights(const ModelConfig& c) {
+  explicit RandomWeights(const ModelConfig& c, Device device = kCpu) : device_(device) {
     const int64_t q = c.num_heads * c.head_dim, kv = c.num_kv_heads * c.head_dim;
     Add("model.embed_tokens.weight", {c.vocab_size, c.hidden_size});
     for (int64_t i = 0; i < c.num_layers; ++i) {
@@ -69,15 +70,16 @@ class RandomWeights : public TensorSource {
   absl::StatusOr<Tensor> Read(absl::string_view name) const override {
     const TensorInfo* t = Find(name);
     if (t == nullptr) return absl::NotFoundError(absl::StrCat(where_, ": no tensor ", name));
-    if (t->shape.rank() == 1) return Tensor::Full(t->shape, 1, DType::kBF16);
+    if (t->shape.rank() == 1) return Tensor::Full(t->shape, 1, DType::kBF16, device_);
     return tensor::Uniform(t->shape, -0.035, 0.035, RngKey{.seed = 1}.Fold(static_cast<uint64_t>(t - tensors_.data())),
-                           DType::kBF16);
+                           DType::kBF16, device_);
   }
   const std::string& where() const override { return where_; }
 
  private:
   void Add(const std::string& name, const Shape& shape) { tensors_.push_back({name, "BF16", shape, 2 * shape.size()}); }
 
+  const Device device_;
   std::vector<TensorInfo> tensors_;
   std::string where_ = "random weights";
 };

@@ -14,7 +14,7 @@ the compile time).
 
 load("@bazel_tools//tools/cpp:toolchain_utils.bzl", "find_cpp_toolchain")
 load("@local_config_cuda//:defs.bzl", "NVCC")
-load("@rules_cc//cc:defs.bzl", "cc_library")
+load("@rules_cc//cc:defs.bzl", "cc_library", "cc_test")
 
 _GENCODE = [
     "-gencode=arch=compute_80,code=sm_80",
@@ -127,4 +127,37 @@ def cuda_library(
         deps = deps,
         testonly = testonly,
         **kwargs
+    )
+
+def cuda_test(name, srcs, deps, data = [], size = "small", timeout = None, target_compatible_with = None):
+    """A cc_test whose cases are also part of //tests/gpu:gpu_tests, the one program that is carried to a GPU host.
+
+    Args:
+      name: the cc_test's name; NAME_cases is the library with the cases.
+      srcs: .cc files; names of test suites are unique among all cuda_tests.
+      deps: as of a cc_test, without gtest_main.
+      data: as of a cc_test.
+      size: as of a cc_test.
+      timeout: as of a cc_test.
+      target_compatible_with: as of a cc_test.
+    """
+    cc_library(
+        name = name + "_cases",
+        testonly = True,
+        srcs = srcs,
+        data = data,
+        visibility = ["//tests/gpu:__pkg__"],
+        deps = deps + ["@com_google_googletest//:gtest"],
+        alwayslink = True,
+        target_compatible_with = target_compatible_with,
+    )
+    cc_test(
+        name = name,
+        size = size,
+        timeout = timeout,
+        target_compatible_with = target_compatible_with,
+        deps = [
+            ":" + name + "_cases",
+            "@com_google_googletest//:gtest_main",
+        ],
     )

@@ -1,0 +1,37 @@
+// Training steps of whole models with random weights on the GPU, in the settings that others publish.
+//
+//   for (const GpuStep& step : GpuSteps()) GpuStepResult r = MeasureStep(step);
+//
+// Packed sequences, rank 16 on every linear layer, AdamW. The weights are made on the device, tensor by tensor.
+#ifndef LORIKEET_TESTS_GPU_GPU_STEPS_H_
+#define LORIKEET_TESTS_GPU_GPU_STEPS_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "nn/model_config.h"
+
+namespace lorikeet {
+
+struct GpuStep {
+  std::string name;
+  ModelConfig config;
+  bool four_bit = false, dora = false, checkpointing = false;
+  int64_t sequences = 2, length = 2048, accumulation = 4;
+};
+
+struct GpuStepResult {
+  double seconds = 0;  // of the fastest step but the first
+  int64_t tokens = 0;
+  double flops = 0;  // useful ones: 4 a frozen weight and token, 6 an adapter's, 12 a causal pair and head channel
+  int64_t peak_bytes = 0;  // of tensors on the device
+  double loss = 0;
+};
+
+std::vector<GpuStep> GpuSteps();
+GpuStepResult MeasureStep(const GpuStep& step);
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_TESTS_GPU_GPU_STEPS_H_
