@@ -6,7 +6,6 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "tensor/check.h"
-#include "tensor/view.h"
 
 namespace lorikeet {
 namespace {
@@ -125,15 +124,7 @@ absl::StatusOr<StatePage> CudaPagedStore::Acquire(int page) {
   LORIKEET_CHECK(!slot.acquired) << "CudaPagedStore: page " << page << " was acquired twice";
   slot.acquired = true;
   ComputeStream().Wait(slot.arrived);
-  StatePage state{.begin = page * plan_.page_elements, .m = {}, .v = {}};
-  state.m.data = slot.data;
-  state.m.dtype = plan_.dtype;
-  state.m.rank = 1;
-  state.m.dims[0] = ElementsOf(page);
-  state.m.strides[0] = 1;
-  state.v = state.m;
-  state.v.data = slot.data + ElementsOf(page) * static_cast<int64_t>(SizeOf(plan_.dtype));
-  return state;
+  return PageAt(slot.data, page * plan_.page_elements, ElementsOf(page), plan_.dtype);
 }
 
 void CudaPagedStore::Release(int page, bool modified) {

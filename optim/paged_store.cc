@@ -187,15 +187,7 @@ absl::StatusOr<StatePage> PagedStore::Acquire(int page) {
   Slot& slot = slots_[entry.slot];
   LORIKEET_CHECK(!slot.pinned) << "PagedStore: page " << page << " was acquired twice";
   slot.pinned = true;
-  StatePage state{.begin = page * plan_.page_elements, .m = {}, .v = {}};
-  state.m.data = slot.data;
-  state.m.dtype = plan_.dtype;
-  state.m.rank = 1;
-  state.m.dims[0] = ElementsOf(page);
-  state.m.strides[0] = 1;
-  state.v = state.m;
-  state.v.data = slot.data + ElementsOf(page) * static_cast<int64_t>(SizeOf(plan_.dtype));
-  return state;
+  return PageAt(slot.data, page * plan_.page_elements, ElementsOf(page), plan_.dtype);
 }
 
 void PagedStore::Release(int page, bool modified) {

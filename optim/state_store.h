@@ -35,6 +35,19 @@ struct StatePage {
   View m, v;          // [n], contiguous, on the store's device
 };
 
+// A page of n elements from `begin` on, whose m and then v lie at `data`.
+inline StatePage PageAt(char* data, int64_t begin, int64_t n, DType dtype) {
+  View m;
+  m.data = data;
+  m.dtype = dtype;
+  m.rank = 1;
+  m.dims[0] = n;
+  m.strides[0] = 1;
+  View v = m;
+  v.data = data + n * static_cast<int64_t>(SizeOf(dtype));
+  return {begin, m, v};
+}
+
 class StateStore {
  public:
   virtual ~StateStore() = default;

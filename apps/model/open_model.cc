@@ -8,6 +8,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "apps/model/nf4_factory.h"
 #include "apps/model/zstd_file.h"
 #include "apps/program.h"
 #include "apps/text/gguf_tokenizer.h"
@@ -133,6 +134,7 @@ absl::StatusOr<std::unique_ptr<LinearMap>> PackedMap(absl::string_view name, con
 MapFactory FactoryFor(const OpenOptions& options, const TensorSource& files) {
   const bool trainable = options.use == WeightUse::kTrainable;
   const MapFactory dense = DenseFactory(options.compute_dtype, trainable);
+  const MapFactory four_bit = Nf4Factory(options.compute_dtype, options.quant);
   return [=, &files](absl::string_view name, const MapSlot& slot,
                      const TensorSource& source) -> absl::StatusOr<std::unique_ptr<LinearMap>> {
     absl::StatusOr<std::unique_ptr<LinearMap>> packed = PackedMap(name, source, files, options.device);
@@ -151,16 +153,8 @@ MapFactory FactoryFor(const OpenOptions& options, const TensorSource& files) {
       return packed;
     }
     // What a 4-bit checkpoint leaves dense was left so on purpose.
-    const bool quantize =
-        options.use == WeightUse::kQuantized && !slot.embedding && name != "lm_head" && !HoldsNf4(source);
-    if (!quantize) return dense(name, slot, source);
-    absl::StatusOr<Tensor> w = ReadWeight(source, name, slot);
-    if (!w.ok()) return w.status();
-    absl::StatusOr<Nf4Tensor> q = QuantizeNf4(*w, options.quant);
-    if (!q.ok())
-      return absl::Status(q.status().code(),
-                          absl::StrCat(source.where(), ": ", name, ".weight: ", q.status().message()));
-    return std::make_unique<Nf4Map>(*std::move(q));
+    const bool quantize = options.use == WeightUse::kQuantized && !HoldsNf4(source);
+    return (quantize ? four_bit : dense)(name, slot, source);
   };
 }
 

@@ -37,8 +37,8 @@ struct StepMetrics {
   double grad_norm = std::nan("");  // before clipping
   int64_t tokens = 0;               // that went through the model in this step
   double tokens_per_second = 0;
-  double seconds = 0;  // of this step
-  int64_t resident_bytes = 0;
+  double seconds = 0;          // of this step
+  int64_t resident_bytes = 0;  // of the process; on a GPU the most that tensors held there
 };
 
 struct EvalMetrics {

@@ -196,6 +196,13 @@ inline RowScalars ScalarsOf(const View& v) { return {v.ptr<float>(), v.strides[0
 inline constexpr unsigned kPieceBlocks = 264;
 inline constexpr unsigned kMaxPieceThreads = 512;  // of such a block: the sums need registers
 
+// How many pieces a walk by `plan` leaves, with no more blocks than that; 0 if its threads cannot keep the sums.
+inline int64_t TakePieces(RowPlan& plan) {
+  if (plan.kept == 0 || plan.block.x > kMaxPieceThreads || plan.grid.rows == 0 || plan.grid.chunks == 0) return 0;
+  if (plan.blocks > kPieceBlocks) plan.blocks = kPieceBlocks;
+  return static_cast<int64_t>(plan.blocks) * plan.block.y;
+}
+
 template <int kKept, int kCount>
 __device__ inline void WritePiece(const float (&sums)[kKept][kCount], float* partials, const RowGrid& grid) {
   const int64_t piece = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;

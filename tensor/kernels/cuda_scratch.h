@@ -6,9 +6,9 @@
 // One buffer per slot, which only grows, and stays: after the first step of a size nothing is allocated, so a step can
 // be captured. The next kernel to ask for a slot gets the same memory and is ordered behind this one by the stream: all
 // kernels that use scratch run on the one compute stream. A slot belongs to one kernel family; a family that needs two
-// buffers at a time has two slots. The memory is not the allocators': it shows in no report of theirs.
-// Growing waits for the device, since what is queued may still use the old buffer.
-// Errors: out of memory ends the process (exit 3), as an allocator's does. Threads: one at a time.
+// buffers at a time has two slots. The memory is the default allocator's, so that its idle blocks serve, and its report
+// counts them.
+// Errors: out of memory ends the process (exit 3) with that report, as for a tensor. Threads: one at a time.
 #ifndef LORIKEET_TENSOR_KERNELS_CUDA_SCRATCH_H_
 #define LORIKEET_TENSOR_KERNELS_CUDA_SCRATCH_H_
 

@@ -23,7 +23,6 @@ using internal::GroupSum;
 using internal::IsFinite;
 using internal::kMaxPieceThreads;
 using internal::kMaxRowThreads;
-using internal::kPieceBlocks;
 using internal::PartialsFor;
 using internal::PlanRows;
 using internal::ReadFloat;
@@ -38,6 +37,7 @@ using internal::ScalarsOf;
 using internal::StreamOf;
 using internal::SumColumns;
 using internal::SumPieces;
+using internal::TakePieces;
 using internal::Weights;
 using internal::WeightsOf;
 using internal::Widen;
@@ -205,14 +205,13 @@ void LayerNormGrad(View dy, View x, View w, View mean, View rstd, View dx, View 
   const int64_t d = x.dims[1];
   const cudaStream_t stream = StreamOf(context);
   RowPlan plan = PlanRows({x, dy, dx, w});
-  const bool fused = dw.rank != 0 && plan.kept != 0 && plan.block.x <= kMaxPieceThreads && x.size() != 0;
+  const int64_t pieces = dw.rank != 0 ? TakePieces(plan) : 0;
+  const bool fused = pieces > 0;
   if (dw.rank != 0 && !fused) {  // before dx, which may be dy
     SumColumns(WeightGradTerm{dy, x, ScalarsOf(mean), ScalarsOf(rstd), false}, x.dims[0], d, dw, stream);
     SumColumns(WeightGradTerm{dy, x, ScalarsOf(mean), ScalarsOf(rstd), true}, x.dims[0], d, db, stream);
   }
   if (x.size() == 0) return;
-  if (fused && plan.blocks > kPieceBlocks) plan.blocks = kPieceBlocks;
-  const int64_t pieces = static_cast<int64_t>(plan.blocks) * plan.block.y;
   float* partials = fused ? PartialsFor<float>(2 * pieces, d) : nullptr;
   DispatchFloat(x.dtype, "LayerNormGrad", [&]<typename T>(T) {
     const GradArgs<T> a = {RowsOf<T>(dy),   RowsOf<T>(x),  WeightsOf(w), ScalarsOf(mean),

@@ -24,7 +24,6 @@ using internal::GroupSum;
 using internal::IsFinite;
 using internal::kMaxPieceThreads;
 using internal::kMaxRowThreads;
-using internal::kPieceBlocks;
 using internal::LoadChunk;
 using internal::Narrow;
 using internal::PartialsFor;
@@ -42,6 +41,7 @@ using internal::StoreChunk;
 using internal::StreamOf;
 using internal::SumColumns;
 using internal::SumPieces;
+using internal::TakePieces;
 using internal::Weights;
 using internal::WeightsOf;
 using internal::Widen;
@@ -204,12 +204,11 @@ void RmsNormGrad(View dy, View dsum, View x, View w, View rstd, View dx, View dw
   const int64_t d = x.dims[1];
   const cudaStream_t stream = StreamOf(context);
   RowPlan plan = PlanRows({x, dy, dsum, dx, w});
-  const bool fused = dw.rank != 0 && plan.kept != 0 && plan.block.x <= kMaxPieceThreads && x.size() != 0;
+  const int64_t pieces = dw.rank != 0 ? TakePieces(plan) : 0;
+  const bool fused = pieces > 0;
   // Before dx, which may be dy.
   if (dw.rank != 0 && !fused) SumColumns(WeightGradTerm{dy, x, ScalarsOf(rstd)}, x.dims[0], d, dw, stream);
   if (x.size() == 0) return;
-  if (fused && plan.blocks > kPieceBlocks) plan.blocks = kPieceBlocks;
-  const int64_t pieces = static_cast<int64_t>(plan.blocks) * plan.block.y;
   float* partials = fused ? PartialsFor<float>(pieces, d) : nullptr;
   DispatchFloat(x.dtype, "RmsNormGrad", [&]<typename T>(T) {
     const NormGradArgs<T> a = {RowsOf<T>(dy),   RowsOf<T>(dsum), RowsOf<T>(x), WeightsOf(w),

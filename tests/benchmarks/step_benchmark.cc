@@ -32,12 +32,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "apps/model/nf4_factory.h"
 #include "apps/text/batches.h"
 #include "apps/text/dataset.h"
 #include "apps/training/trainer.h"
 #include "autograd/parameter.h"
 #include "nn/causal_lm.h"
-#include "nn/linear_map.h"
 #include "nn/load.h"
 #include "nn/model_config.h"
 #include "optim/adamw.h"
@@ -46,16 +46,14 @@
 #include "peft/adapter_config.h"
 #include "peft/adapter_run.h"
 #include "peft/inject.h"
-#include "quant/nf4.h"
-#include "quant/nf4_map.h"
 #include "tensor/check.h"
 #include "tensor/default_allocator.h"
 #include "tensor/dtype.h"
-#include "tensor/io/tensor_source.h"
 #include "tensor/kernels/parallel.h"
 #include "tensor/kernels/peak.h"
 #include "tensor/random.h"
 #include "tensor/tensor.h"
+#include "tests/benchmarks/random_rows.h"
 #include "tests/benchmarks/random_weights.h"
 
 ABSL_FLAG(std::vector<std::string>, method, std::vector<std::string>({"qlora", "lora", "lora_f32", "dora", "qdora"}),
@@ -110,19 +108,9 @@ double SecondsSince(std::chrono::steady_clock::time_point start) {
 
 void ResetPeakMemory() { std::ofstream("/proc/self/clear_refs") << "5"; }
 
-absl::StatusOr<std::unique_ptr<LinearMap>> Quantized(absl::string_view name, const MapSlot& slot,
-                                                     const TensorSource& source) {
-  if (slot.embedding) return DenseFactory(DType::kBF16, false)(name, slot, source);
-  absl::StatusOr<Tensor> w = source.Read(absl::StrCat(name, ".weight"));
-  if (!w.ok()) return w.status();
-  absl::StatusOr<Nf4Tensor> q = QuantizeNf4(*w);
-  if (!q.ok()) return q.status();
-  return std::make_unique<Nf4Map>(*std::move(q));
-}
-
 std::unique_ptr<CausalLm> MakeModel(const ModelConfig& config, const Setup& s, AdapterRun* run) {
   std::unique_ptr<CausalLm> lm = BuildModel(config, s.dtype());
-  const MapFactory factory = s.quantized() ? MapFactory(Quantized) : DenseFactory(s.dtype(), false);
+  const MapFactory factory = s.quantized() ? Nf4Factory(DType::kBF16) : DenseFactory(s.dtype(), false);
   const absl::Status loaded = LoadWeights(*lm, RandomWeights(config), factory, false, nullptr);
   LORIKEET_CHECK(loaded.ok()) << loaded;
   AdapterConfig adapter;
@@ -131,18 +119,6 @@ std::unique_ptr<CausalLm> MakeModel(const ModelConfig& config, const Setup& s, A
   const absl::StatusOr<InjectReport> report = Inject(*lm, adapter, RngKey{.seed = 2}, run);
   LORIKEET_CHECK(report.ok()) << report.status();
   return lm;
-}
-
-std::vector<text::Example> RandomRows(int64_t count, int64_t length, int64_t vocabulary) {
-  std::vector<text::Example> rows(static_cast<size_t>(count));
-  for (size_t i = 0; i < rows.size(); ++i) {
-    for (int64_t t = 0; t < length; ++t) {
-      const uint32_t bits = Philox(RngKey{.seed = 3}.Fold(i), static_cast<uint64_t>(t)).v[0];
-      rows[i].tokens.push_back(static_cast<int32_t>(bits % static_cast<uint32_t>(vocabulary)));
-      rows[i].loss_mask.push_back(t >= length / 2);
-    }
-  }
-  return rows;
 }
 
 double UsefulFlops(const ModelConfig& c, const Setup& s, int64_t rows_with_loss) {
@@ -201,7 +177,7 @@ void Run(const Setup& s) {
   const std::vector<Parameter*> parameters = TrainableParameters(*lm);
   const Schedule schedule(ScheduleType::kConstant, 1e-4, 0, s.steps + 1);
   AdamW adamw(parameters, {}, std::make_unique<ResidentStore>(StateElements(parameters)));
-  const std::vector<text::Example> rows = RandomRows(s.sequences, s.length, config.vocab_size);
+  const std::vector<text::Example> rows = RandomRows(s.sequences, s.length, config.vocab_size, s.length / 2);
   const text::SequenceStream stream(&rows, {.max_seq_length = s.length});
   Trainer trainer(*lm, parameters, adamw, schedule, &run, stream, {.batch_size = s.sequences, .key = {}});
 

@@ -5,13 +5,12 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
-#include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
+#include "apps/model/nf4_factory.h"
 #include "apps/text/batches.h"
 #include "apps/text/dataset.h"
 #include "apps/training/trainer.h"
+#include "apps/training/useful_flops.h"
 #include "nn/causal_lm.h"
-#include "nn/linear_map.h"
 #include "nn/load.h"
 #include "optim/adamw.h"
 #include "optim/resident_store.h"
@@ -19,14 +18,12 @@
 #include "peft/adapter_config.h"
 #include "peft/adapter_run.h"
 #include "peft/inject.h"
-#include "quant/nf4.h"
-#include "quant/nf4_map.h"
 #include "tensor/check.h"
 #include "tensor/default_allocator.h"
 #include "tensor/device.h"
 #include "tensor/dtype.h"
-#include "tensor/io/tensor_source.h"
 #include "tensor/random.h"
+#include "tests/benchmarks/random_rows.h"
 #include "tests/benchmarks/random_weights.h"
 
 namespace lorikeet {
@@ -49,19 +46,9 @@ ModelConfig LlamaShape(int64_t vocab, int64_t hidden, int64_t inter, int64_t lay
   return c;
 }
 
-absl::StatusOr<std::unique_ptr<LinearMap>> FourBit(absl::string_view name, const MapSlot& slot,
-                                                   const TensorSource& source) {
-  if (slot.embedding) return DenseFactory(DType::kBF16, false)(name, slot, source);
-  const absl::StatusOr<Tensor> w = ReadWeight(source, name, slot);
-  if (!w.ok()) return w.status();
-  absl::StatusOr<Nf4Tensor> q = QuantizeNf4(*w);
-  if (!q.ok()) return q.status();
-  return std::make_unique<Nf4Map>(*std::move(q));
-}
-
 std::unique_ptr<CausalLm> MakeModel(const GpuStep& s, AdapterRun* run) {
   std::unique_ptr<CausalLm> lm = BuildModel(s.config, DType::kBF16);
-  const MapFactory factory = s.four_bit ? MapFactory(FourBit) : DenseFactory(DType::kBF16, false);
+  const MapFactory factory = s.four_bit ? Nf4Factory(DType::kBF16) : DenseFactory(DType::kBF16, false);
   const absl::Status loaded = LoadWeights(*lm, RandomWeights(s.config, Cuda(0)), factory, false, nullptr);
   LORIKEET_CHECK(loaded.ok()) << loaded;
   AdapterConfig adapter;
@@ -73,28 +60,17 @@ std::unique_ptr<CausalLm> MakeModel(const GpuStep& s, AdapterRun* run) {
   return lm;
 }
 
-std::vector<text::Example> RandomRows(const GpuStep& s) {
-  std::vector<text::Example> rows(static_cast<size_t>(s.sequences * s.accumulation));
-  for (size_t i = 0; i < rows.size(); ++i) {
-    for (int64_t t = 0; t < s.length; ++t) {
-      const uint32_t bits = Philox(RngKey{.seed = 3}.Fold(i), static_cast<uint64_t>(t)).v[0];
-      rows[i].tokens.push_back(static_cast<int32_t>(bits % static_cast<uint32_t>(s.config.vocab_size)));
-      rows[i].loss_mask.push_back(true);
-    }
-  }
-  return rows;
-}
-
-double UsefulFlops(const GpuStep& s) {
-  const ModelConfig& c = s.config;
+// But for what a step says of itself.
+StepFlops FlopsOf(const ModelConfig& c, const std::vector<Parameter*>& adapter) {
   const int64_t q = c.num_heads * c.head_dim, kv = c.num_kv_heads * c.head_dim, h = c.hidden_size;
-  const int64_t linear = 2 * h * q + 2 * h * kv + 3 * h * c.intermediate_size;
-  const int64_t adapter = kRank * (2 * (h + q) + 2 * (h + kv) + 3 * (h + c.intermediate_size));
-  const int64_t rows = s.sequences * s.accumulation, tokens = rows * s.length;
-  const int64_t pairs = rows * s.length * (s.length + 1) / 2;
-  const double layer = 4.0 * static_cast<double>(linear * tokens) + 6.0 * static_cast<double>(adapter * tokens) +
-                       12.0 * static_cast<double>(q * pairs);
-  return static_cast<double>(c.num_layers) * layer + 4.0 * static_cast<double>(c.vocab_size * h * tokens);
+  StepFlops f;
+  f.frozen_linear_weights = c.num_layers * (2 * h * q + 2 * h * kv + 3 * h * c.intermediate_size);
+  for (const Parameter* p : adapter) f.adapter_weights += p->value.size();
+  f.layers = c.num_layers;
+  f.heads = c.num_heads;
+  f.head_dim = c.head_dim;
+  f.head_weights = c.vocab_size * h;
+  return f;
 }
 
 }  // namespace
@@ -131,21 +107,26 @@ GpuStepResult MeasureStep(const GpuStep& s) {
   const Schedule schedule(ScheduleType::kConstant, 1e-4, 0, kSteps + 1);
   auto store = std::make_unique<ResidentStore>(StateElements(parameters), DType::kF32, Cuda(0));
   AdamW adamw(parameters, {}, std::move(store));
-  const std::vector<text::Example> rows = RandomRows(s);
+  const std::vector<text::Example> rows =
+      RandomRows(s.sequences * s.accumulation, s.length, s.config.vocab_size, /*answer_from=*/0);
   const text::SequenceStream stream(&rows, {.max_seq_length = s.length});
   Trainer trainer(*lm, parameters, adamw, schedule, &run, stream,
                   {.batch_size = s.sequences, .gradient_accumulation_steps = s.accumulation, .key = {}});
   DeviceMemory().ResetPeak();
   GpuStepResult out;
   out.seconds = 1e30;
-  out.flops = UsefulFlops(s);
+  StepFlops flops = FlopsOf(s.config, parameters);
   for (int step = 0; step <= kSteps; ++step) {
     const absl::StatusOr<StepResult> r = trainer.Step(step);
     LORIKEET_CHECK(r.ok()) << r.status();
     out.tokens = r->tokens;
     out.loss = r->loss;
+    flops.tokens = r->tokens;
+    flops.target_rows = r->answer_tokens;
+    flops.causal_pairs = r->causal_pairs;
     if (step > 0) out.seconds = std::min(out.seconds, r->seconds);  // the first one fills the caches
   }
+  out.flops = UsefulFlopsPerStep(flops);
   out.peak_bytes = DeviceMemory().peak_bytes();
   return out;
 }

@@ -24,7 +24,7 @@ struct GpuStep {
 struct GpuStepResult {
   double seconds = 0;  // of the fastest step but the first
   int64_t tokens = 0;
-  double flops = 0;  // useful ones: 4 a frozen weight and token, 6 an adapter's, 12 a causal pair and head channel
+  double flops = 0;        // useful ones (apps/training/useful_flops.h)
   int64_t peak_bytes = 0;  // of tensors on the device
   double loss = 0;
 };

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "apps/model/nf4_factory.h"
 #include "autograd/tape.h"
 #include "gtest/gtest.h"
 #include "nn/causal_lm.h"
@@ -23,8 +24,6 @@
 #include "peft/inject.h"
 #include "peft/lora_plus.h"
 #include "peft/merge.h"
-#include "quant/nf4.h"
-#include "quant/nf4_map.h"
 #include "tensor/check.h"
 #include "tensor/io/file.h"
 #include "tensor/io/safetensors.h"
@@ -42,20 +41,13 @@ T OrDie(absl::StatusOr<T> value) {
   return *std::move(value);
 }
 
-// Every linear map but the head and the embedding in NF4.
-absl::StatusOr<std::unique_ptr<LinearMap>> FourBit(absl::string_view name, const MapSlot& slot,
-                                                   const TensorSource& source) {
-  if (slot.embedding || name == "lm_head") return DenseFactory(DType::kF32, false)(name, slot, source);
-  return std::make_unique<Nf4Map>(OrDie(QuantizeNf4(OrDie(ReadWeight(source, name, slot)))));
-}
-
 std::unique_ptr<CausalLm> Load(const std::string& name, bool four_bit) {
   const std::string directory = absl::StrCat(kGolden, "models/", name);
   const std::string config = directory + "/config.json";
   std::unique_ptr<CausalLm> model =
       BuildModel(OrDie(ParseModelConfig(OrDie(ReadFileToString(config, 1 << 20)), config)), DType::kF32);
   const auto weights = OrDie(SafetensorsFile::Open(directory + "/model.safetensors"));
-  const MapFactory factory = four_bit ? MapFactory(FourBit) : DenseFactory(DType::kF32, false);
+  const MapFactory factory = four_bit ? Nf4Factory(DType::kF32) : DenseFactory(DType::kF32, false);
   const absl::Status s = LoadWeights(*model, *weights, factory, false, nullptr);
   LORIKEET_CHECK(s.ok()) << s;
   return model;

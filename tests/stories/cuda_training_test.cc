@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "apps/model/nf4_factory.h"
 #include "apps/text/batches.h"
 #include "apps/training/trainer.h"
 #include "autograd/tape.h"
@@ -22,8 +23,6 @@
 #include "optim/state_block.h"
 #include "peft/adapter_config.h"
 #include "peft/inject.h"
-#include "quant/nf4.h"
-#include "quant/nf4_map.h"
 #include "tensor/cuda_memory.h"
 #include "tensor/device.h"
 #include "tensor/ops/testing.h"
@@ -48,18 +47,8 @@ struct Outcome {
   std::vector<Tensor> values;  // of the parameters that trained, on the CPU
 };
 
-absl::StatusOr<std::unique_ptr<LinearMap>> FourBit(absl::string_view name, const MapSlot& slot,
-                                                   const TensorSource& source) {
-  if (slot.embedding || name == "lm_head") return DenseFactory(DType::kF32, false)(name, slot, source);
-  absl::StatusOr<Tensor> w = ReadWeight(source, name, slot);
-  if (!w.ok()) return w.status();
-  absl::StatusOr<Nf4Tensor> q = QuantizeNf4(*w);
-  if (!q.ok()) return q.status();
-  return std::make_unique<Nf4Map>(*std::move(q));
-}
-
 std::unique_ptr<CausalLm> Load(const Setting& s, Device device) {
-  return TinyLm(s.model, s.four_bit ? MapFactory(FourBit) : DenseFactory(DType::kF32, s.whole), s.whole, device);
+  return TinyLm(s.model, s.four_bit ? Nf4Factory(DType::kF32) : DenseFactory(DType::kF32, s.whole), s.whole, device);
 }
 
 std::unique_ptr<StateStore> StoreFor(const Setting& s, int64_t elements, Device device) {
