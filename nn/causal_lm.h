@@ -19,6 +19,7 @@
 #include "nn/linear_map.h"
 #include "nn/model_config.h"
 #include "nn/module.h"
+#include "nn/run_layer.h"
 #include "tensor/dtype.h"
 #include "tensor/ops/elementwise.h"
 #include "tensor/tensor.h"
@@ -31,8 +32,8 @@ class CausalLm : public Module {
   DType compute_dtype() const { return compute_dtype_; }
   Device device() { return head().device(); }  // of the weights, and so of batches and activations
 
-  // Runs each layer under Checkpoint: less memory, one more forward pass.
-  void set_gradient_checkpointing(bool on) { checkpointing_ = on; }
+  // What is kept of a layer for Backward (nn/run_layer.h).
+  void set_gradient_checkpointing(Checkpointing c) { run_layer_.set_checkpointing(c); }
 
   virtual Variable Hidden(const Batch& batch, KvCache* cache) = 0;
 
@@ -58,13 +59,13 @@ class CausalLm : public Module {
   void VisitHead(Visitor& v) {
     if (head_) v.Child("lm_head", *head_);
   }
-  bool checkpointing() const { return checkpointing_; }
+  LayerRunner& run_layer() { return run_layer_; }
   Embedding& embed() { return embed_; }
 
  private:
   const ModelConfig config_;
   const DType compute_dtype_;
-  bool checkpointing_ = false;
+  LayerRunner run_layer_;
   Embedding embed_;
   std::optional<Linear> head_;
 };

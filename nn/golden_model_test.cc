@@ -21,6 +21,7 @@
 #include "nn/load.h"
 #include "nn/model_config.h"
 #include "nn/module.h"
+#include "nn/run_layer.h"
 #include "tensor/io/file.h"
 #include "tensor/io/gguf.h"
 #include "tensor/io/safetensors.h"
@@ -132,7 +133,7 @@ TEST_P(GoldenModelTest, LogitsAreTransformers) {
 }
 
 TEST_P(GoldenModelTest, LossAndEveryGradientAreTransformers) {
-  for (const bool checkpointing : {false, true}) {
+  for (const Checkpointing checkpointing : {Checkpointing::kOff, Checkpointing::kOn}) {
     const std::unique_ptr<CausalLm> model = Load(GetParam(), true);
     model->set_gradient_checkpointing(checkpointing);
     const Golden golden = OpenGolden(GetParam() == "llama_sharded" ? "llama_tied" : GetParam());

@@ -39,6 +39,13 @@ class PinnedAllocator : public Allocator {
   void Free(void* p, size_t bytes) override;
 };
 
+// The same as memory of the device: a tensor of it is one on the device, whose kernels read and write it over the bus.
+// For what a step reads little of, an embedding's rows.
+class MappedAllocator : public PinnedAllocator {
+ public:
+  Device device() const override { return Cuda(0); }
+};
+
 // Free and total bytes of the device, as the driver says; {0, 0} without one.
 struct CudaMemoryInfo {
   size_t free_bytes = 0, total_bytes = 0;

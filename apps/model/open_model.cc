@@ -13,6 +13,7 @@
 #include "apps/program.h"
 #include "apps/text/gguf_tokenizer.h"
 #include "nn/gguf_model.h"
+#include "nn/host_embedding.h"
 #include "nn/load.h"
 #include "quant/bnb_checkpoint.h"
 #include "quant/nf4_map.h"
@@ -135,8 +136,8 @@ MapFactory FactoryFor(const OpenOptions& options, const TensorSource& files) {
   const bool trainable = options.use == WeightUse::kTrainable;
   const MapFactory dense = DenseFactory(options.compute_dtype, trainable);
   const MapFactory four_bit = Nf4Factory(options.compute_dtype, options.quant);
-  return [=, &files](absl::string_view name, const MapSlot& slot,
-                     const TensorSource& source) -> absl::StatusOr<std::unique_ptr<LinearMap>> {
+  const MapFactory factory = [=, &files](absl::string_view name, const MapSlot& slot,
+                                         const TensorSource& source) -> absl::StatusOr<std::unique_ptr<LinearMap>> {
     absl::StatusOr<std::unique_ptr<LinearMap>> packed = PackedMap(name, source, files, options.device);
     if (!packed.ok()) return packed.status();
     if (*packed != nullptr) {
@@ -156,6 +157,14 @@ MapFactory FactoryFor(const OpenOptions& options, const TensorSource& files) {
     const bool quantize = options.use == WeightUse::kQuantized && !HoldsNf4(source);
     return (quantize ? four_bit : dense)(name, slot, source);
   };
+  return options.offload_embeddings ? EmbeddingsInHostMemory(factory) : factory;
+}
+
+absl::Status CheckOffload(const OpenOptions& options, const std::string& path, const ModelConfig& config) {
+  if (!options.offload_embeddings || !config.tie_word_embeddings || options.device.is_cpu()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--offload_embeddings: the head of ", path,
+                   " is its embedding, which every step reads whole; leave the flag out for this model"));
 }
 
 }  // namespace
@@ -208,6 +217,7 @@ absl::StatusOr<OpenedModel> OpenWithoutWeights(const std::string& path) {
 }
 
 absl::Status LoadWeights(const OpenOptions& options, OpenedModel* m) {
+  if (absl::Status s = CheckOffload(options, m->path, m->files->config()); !s.ok()) return s;
   m->lm = BuildModel(m->files->config(), options.compute_dtype);
   LoadReport report;
   const bool trainable = options.use == WeightUse::kTrainable;

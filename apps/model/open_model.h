@@ -38,7 +38,8 @@ struct OpenOptions {
   DType compute_dtype = DType::kF32;
   WeightUse use = WeightUse::kFrozen;
   Nf4Options quant = {};
-  Device device = kCpu;  // where the weights go, each as it is read
+  Device device = kCpu;             // where the weights go, each as it is read
+  bool offload_embeddings = false;  // but for the embedding (nn/host_embedding.h), which must be frozen and not tied
 };
 
 // A model's files, opened but not yet read.

@@ -62,7 +62,12 @@ ABSL_FLAG(std::string, compute_dtype, kDefault.compute_dtype,
           "bf16, f32, or auto: bf16 where the processor multiplies it fast");
 ABSL_FLAG(std::string, device, kDefault.device, "auto, cpu or cuda: the GPU if there is one that works, else the CPU");
 ABSL_FLAG(std::string, gradient_checkpointing, kDefault.gradient_checkpointing,
-          "on: less memory for one more forward pass; off");
+          "on: less memory for one more forward pass; offload: what that keeps goes to host memory, where there is a "
+          "GPU; off");
+ABSL_FLAG(
+    bool, offload_embeddings, kDefault.offload_embeddings,
+    "keep the embedding in host memory, where there is a GPU, which reads the rows that it needs; for models whose "
+    "head is a matrix of its own");
 ABSL_FLAG(int, threads, kDefault.threads, "CPU threads; 0: all that the process may use. Results do not depend on it");
 ABSL_FLAG(int64_t, logging_steps, kDefault.logging_steps, "steps between two lines of progress");
 ABSL_FLAG(int64_t, eval_steps, kDefault.eval_steps, "steps between two evaluations; 0: before and after only");
@@ -133,6 +138,7 @@ absl::StatusOr<TrainOptions> OptionsFromFlags() {
   LORIKEET_READ_FLAG(compute_dtype);
   LORIKEET_READ_FLAG(device);
   LORIKEET_READ_FLAG(gradient_checkpointing);
+  LORIKEET_READ_FLAG(offload_embeddings);
   LORIKEET_READ_FLAG(threads);
   LORIKEET_READ_FLAG(logging_steps);
   LORIKEET_READ_FLAG(eval_steps);

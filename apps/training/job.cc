@@ -99,11 +99,12 @@ absl::StatusOr<std::unique_ptr<TrainJob>> TrainJob::Create(const TrainOptions& o
   absl::Status loaded = LoadWeights({.compute_dtype = job->compute_dtype,
                                      .use = UseFor(options.method),
                                      .quant = options.quant,
-                                     .device = job->device},
+                                     .device = job->device,
+                                     .offload_embeddings = options.offload_embeddings},
                                     &job->model);
   if (absl::Status s = digests.get(); !s.ok()) return s;
   if (!loaded.ok()) return loaded;
-  job->model.lm->set_gradient_checkpointing(options.gradient_checkpointing == "on");
+  job->model.lm->set_gradient_checkpointing(CheckpointingOf(options));
   if (absl::Status s = job->AddAdapters(); !s.ok()) return s;
   if (absl::Status s = job->MakeOptimizer(); !s.ok()) return s;
   return job;

@@ -68,6 +68,12 @@ std::string BaseFlags(const TrainOptions& o) {
   return flags;
 }
 
+Checkpointing CheckpointingOf(const TrainOptions& o) {
+  return o.gradient_checkpointing == "offload" ? Checkpointing::kOffload
+         : o.gradient_checkpointing == "on"    ? Checkpointing::kOn
+                                               : Checkpointing::kOff;
+}
+
 namespace {
 
 // What an initialisation asks of the base: PiSSA and OLoRA change its weights, LoftQ repairs 4-bit ones.
@@ -95,6 +101,7 @@ absl::Status CheckFull(const TrainOptions& o) {
     return Bad("init_lora_weights", o.init_lora_weights, "nothing with --method=full, which has no adapters");
   if (!o.modules_to_save.empty())
     return Bad("modules_to_save", o.modules_to_save, "nothing with --method=full, which trains every module");
+  if (o.offload_embeddings) return Bad("offload_embeddings", "true", "false with --method=full, which trains them");
   return absl::OkStatus();
 }
 
@@ -124,7 +131,7 @@ absl::Status Validate(const TrainOptions& o) {
   r.OneOf("compute_dtype", o.compute_dtype, {"auto", "bf16", "f32"});
   r.OneOf("device", o.device, {"auto", "cpu", "cuda"});
   r.OneOf("bias", o.bias, {"none", "all", "lora_only"});
-  r.OneOf("gradient_checkpointing", o.gradient_checkpointing, {"off", "on"});
+  r.OneOf("gradient_checkpointing", o.gradient_checkpointing, {"off", "on", "offload"});
   if (o.max_steps == 0 || o.max_steps < -1)
     r.Fail(Bad("max_steps", absl::StrCat(o.max_steps), "1 or more, or -1 for whole epochs"));
   if (o.max_steps < 0 && !(o.num_epochs > 0)) r.Fail(Bad("num_epochs", absl::StrCat(o.num_epochs), "more than 0"));

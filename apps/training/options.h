@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "nn/run_layer.h"
 #include "quant/nf4.h"
 #include "tensor/dtype.h"
 
@@ -64,11 +65,12 @@ struct TrainOptions {
   uint64_t seed = 42;
 
   // Machine.
-  std::string optim = "adamw";          // adamw, adamw_8bit, paged_adamw, paged_adamw_8bit
-  int64_t optimizer_memory = 64 << 20;  // bytes of RAM that a paged optimizer may use for its state
-  std::string compute_dtype = "auto";   // auto, bf16, f32
-  std::string device = "auto";          // auto, cpu, cuda
-  std::string gradient_checkpointing = "off";
+  std::string optim = "adamw";                 // adamw, adamw_8bit, paged_adamw, paged_adamw_8bit
+  int64_t optimizer_memory = 64 << 20;         // bytes of RAM that a paged optimizer may use for its state
+  std::string compute_dtype = "auto";          // auto, bf16, f32
+  std::string device = "auto";                 // auto, cpu, cuda
+  std::string gradient_checkpointing = "off";  // off, on, offload
+  bool offload_embeddings = false;
   int threads = 0;  // 0: every processor allowed
 
   // Reports and checkpoints.
@@ -81,6 +83,7 @@ struct TrainOptions {
 };
 
 // What --optim says of AdamW's state: beyond a budget of memory it lies in a file; its elements' dtype, u8 for 8 bits.
+Checkpointing CheckpointingOf(const TrainOptions& o);
 bool PagedState(const TrainOptions& options);
 DType StateDType(const TrainOptions& options);
 

@@ -16,6 +16,7 @@
 #include "apps/training/useful_flops.h"
 #include "nn/linear_map.h"
 #include "nn/module.h"
+#include "nn/run_layer.h"
 #include "optim/adamw.h"
 #include "tensor/default_allocator.h"
 #include "tensor/io/atomic_file.h"
@@ -60,8 +61,11 @@ int64_t ExpectedActivationBytes(const TrainJob& job) {
   const int64_t qkv = (c.num_heads + 2 * c.num_kv_heads) * c.head_dim;
   const int64_t layer = width * (4 * c.hidden_size + 2 * qkv + c.num_heads * c.head_dim + 4 * c.intermediate_size);
   const int64_t tokens = job.options.batch_size * job.options.max_seq_length;
-  const bool checkpointing = job.options.gradient_checkpointing == "on";
-  const int64_t per_token = checkpointing ? c.num_layers * c.hidden_size * width + layer : c.num_layers * layer;
+  // Two of the layers' inputs are on the device while the others are in host memory.
+  const bool offload = CheckpointingOf(job.options) == Checkpointing::kOffload && job.device.is_cuda();
+  const int64_t inputs = (offload ? 2 : c.num_layers) * c.hidden_size * width;
+  const bool checkpointing = CheckpointingOf(job.options) != Checkpointing::kOff;
+  const int64_t per_token = checkpointing ? inputs + layer : c.num_layers * layer;
   constexpr int64_t kLogitsChunk = 256;
   return tokens * per_token + kLogitsChunk * c.vocab_size * (4 + width);
 }

@@ -4,7 +4,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "autograd/ops/elementwise.h"
-#include "nn/run_layer.h"
 #include "tensor/ops/rope.h"
 
 namespace lorikeet {
@@ -57,9 +56,8 @@ Variable Gemma::Hidden(const Batch& batch, KvCache* cache) {
   Variable h = Scale(embed()(batch.tokens, compute_dtype()), embed_scale_);
   for (size_t i = 0; i < layers_.size(); ++i) {
     const tensor::RopeTable& rope = config().WindowOf(static_cast<int64_t>(i)) > 0 ? local : everywhere;
-    h = RunLayer(checkpointing(), h, [&layer = *layers_[i], batch, rope, cache](const Variable& x) {
-      return layer(x, batch, rope, cache);
-    });
+    h = run_layer()(
+        h, [&layer = *layers_[i], batch, rope, cache](const Variable& x) { return layer(x, batch, rope, cache); });
   }
   if (cache != nullptr) cache->Advance(batch.tokens.size());
   return norm_(h);

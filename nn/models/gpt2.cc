@@ -4,7 +4,6 @@
 #include "autograd/ops/activation.h"
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/shape.h"
-#include "nn/run_layer.h"
 
 namespace lorikeet {
 
@@ -53,8 +52,7 @@ Gpt2::Gpt2(const ModelConfig& c, DType compute_dtype)
 Variable Gpt2::Hidden(const Batch& batch, KvCache* cache) {
   Variable h = Add(embed()(batch.tokens, compute_dtype()), positions_(batch.positions, compute_dtype()));
   for (const auto& layer : layers_) {
-    h = RunLayer(checkpointing(), h,
-                 [&layer = *layer, batch, cache](const Variable& x) { return layer(x, batch, cache); });
+    h = run_layer()(h, [&layer = *layer, batch, cache](const Variable& x) { return layer(x, batch, cache); });
   }
   if (cache != nullptr) cache->Advance(batch.tokens.size());
   return norm_(h);

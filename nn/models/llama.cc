@@ -4,7 +4,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "autograd/ops/elementwise.h"
-#include "nn/run_layer.h"
 #include "tensor/ops/rope.h"
 
 namespace lorikeet {
@@ -39,8 +38,8 @@ Variable Llama::Hidden(const Batch& batch, KvCache* cache) {
   const tensor::RopeTable rope = tensor::MakeRopeTable(batch.positions, inv_freq_);
   Variable h = embed()(batch.tokens, compute_dtype());
   for (const auto& layer : layers_) {
-    h = RunLayer(checkpointing(), h,
-                 [&layer = *layer, batch, rope, cache](const Variable& x) { return layer(x, batch, rope, cache); });
+    h = run_layer()(h,
+                    [&layer = *layer, batch, rope, cache](const Variable& x) { return layer(x, batch, rope, cache); });
   }
   if (cache != nullptr) cache->Advance(batch.tokens.size());
   return norm_(h);

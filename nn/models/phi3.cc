@@ -5,7 +5,6 @@
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/rope.h"
 #include "autograd/ops/shape.h"
-#include "nn/run_layer.h"
 
 namespace lorikeet {
 
@@ -63,8 +62,8 @@ Variable Phi3::Hidden(const Batch& batch, KvCache* cache) {
   const tensor::RopeTable rope = tensor::MakeRopeTable(batch.positions, inv_freq_);
   Variable h = embed()(batch.tokens, compute_dtype());
   for (const auto& layer : layers_) {
-    h = RunLayer(checkpointing(), h,
-                 [&layer = *layer, batch, rope, cache](const Variable& x) { return layer(x, batch, rope, cache); });
+    h = run_layer()(h,
+                    [&layer = *layer, batch, rope, cache](const Variable& x) { return layer(x, batch, rope, cache); });
   }
   if (cache != nullptr) cache->Advance(batch.tokens.size());
   return norm_(h);

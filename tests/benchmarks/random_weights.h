@@ -58,6 +58,7 @@ class RandomWeights : public TensorSource {
       Add(layer + "mlp.down_proj.weight", {c.hidden_size, c.intermediate_size});
     }
     Add("model.norm.weight", {c.hidden_size});
+    if (!c.tie_word_embeddings) Add("lm_head.weight", {c.vocab_size, c.hidden_size});
   }
 
   const std::vector<TensorInfo>& tensors() const override { return tensors_; }

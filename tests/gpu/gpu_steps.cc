@@ -11,10 +11,13 @@
 #include "apps/training/trainer.h"
 #include "apps/training/useful_flops.h"
 #include "nn/causal_lm.h"
+#include "nn/host_embedding.h"
 #include "nn/load.h"
 #include "optim/adamw.h"
+#include "optim/cuda_paged_store.h"
 #include "optim/resident_store.h"
 #include "optim/schedule.h"
+#include "optim/state_store.h"
 #include "peft/adapter_config.h"
 #include "peft/adapter_run.h"
 #include "peft/inject.h"
@@ -32,24 +35,31 @@ namespace {
 constexpr int kSteps = 3;
 constexpr int64_t kRank = 16;
 
-ModelConfig LlamaShape(int64_t vocab, int64_t hidden, int64_t inter, int64_t layers, int64_t heads, int64_t kv_heads) {
+struct Size {
+  int64_t vocab, hidden, inter, layers, heads, kv_heads;
+  bool tied;
+};
+
+ModelConfig LlamaShape(const Size& s) {
   ModelConfig c;
-  c.vocab_size = vocab;
-  c.hidden_size = hidden;
-  c.intermediate_size = inter;
-  c.num_layers = layers;
-  c.num_heads = heads;
-  c.num_kv_heads = kv_heads;
+  c.vocab_size = s.vocab;
+  c.hidden_size = s.hidden;
+  c.intermediate_size = s.inter;
+  c.num_layers = s.layers;
+  c.num_heads = s.heads;
+  c.num_kv_heads = s.kv_heads;
   c.head_dim = 128;
   c.rms_norm_eps = 1e-6f;
-  c.tie_word_embeddings = true;  // the head's product is the same, and a matrix less to make
+  c.tie_word_embeddings = s.tied;
   return c;
 }
 
 std::unique_ptr<CausalLm> MakeModel(const GpuStep& s, AdapterRun* run) {
   std::unique_ptr<CausalLm> lm = BuildModel(s.config, DType::kBF16);
   const MapFactory factory = s.four_bit ? Nf4Factory(DType::kBF16) : DenseFactory(DType::kBF16, false);
-  const absl::Status loaded = LoadWeights(*lm, RandomWeights(s.config, Cuda(0)), factory, false, nullptr);
+  const absl::Status loaded =
+      LoadWeights(*lm, RandomWeights(s.config, Cuda(0)),
+                  s.offload_embeddings ? EmbeddingsInHostMemory(factory) : factory, false, nullptr);
   LORIKEET_CHECK(loaded.ok()) << loaded;
   AdapterConfig adapter;
   adapter.r = kRank;
@@ -58,6 +68,14 @@ std::unique_ptr<CausalLm> MakeModel(const GpuStep& s, AdapterRun* run) {
   LORIKEET_CHECK(report.ok()) << report.status();
   lm->set_gradient_checkpointing(s.checkpointing);
   return lm;
+}
+
+std::unique_ptr<StateStore> StoreFor(const GpuStep& s, int64_t elements) {
+  if (!s.paged) return std::make_unique<ResidentStore>(elements, DType::kF32, Cuda(0));
+  absl::StatusOr<std::unique_ptr<CudaPagedStore>> paged =
+      CudaPagedStore::Create(elements, DType::kF32, {.budget_bytes = 64 << 20});
+  LORIKEET_CHECK(paged.ok()) << paged.status();
+  return *std::move(paged);
 }
 
 // But for what a step says of itself.
@@ -76,9 +94,9 @@ StepFlops FlopsOf(const ModelConfig& c, const std::vector<Parameter*>& adapter) 
 }  // namespace
 
 std::vector<GpuStep> GpuSteps() {
-  const ModelConfig llama8 = LlamaShape(128256, 4096, 14336, 32, 32, 8);
-  const ModelConfig qwen8 = LlamaShape(151936, 4096, 12288, 36, 32, 8),
-                    qwen06 = LlamaShape(151936, 1024, 3072, 28, 16, 8);
+  const ModelConfig llama8 = LlamaShape({128256, 4096, 14336, 32, 32, 8, /*tied=*/false});
+  const ModelConfig qwen8 = LlamaShape({151936, 4096, 12288, 36, 32, 8, /*tied=*/false}),
+                    qwen06 = LlamaShape({151936, 1024, 3072, 28, 16, 8, /*tied=*/true});
   return {
       {.name = "qwen3-8b/lora", .config = qwen8},
       {.name = "qwen3-8b/qlora", .config = qwen8, .four_bit = true},
@@ -88,13 +106,21 @@ std::vector<GpuStep> GpuSteps() {
       {.name = "llama3-8b/qlora-4x2048-checkpointing",
        .config = llama8,
        .four_bit = true,
-       .checkpointing = true,
+       .checkpointing = Checkpointing::kOn,
        .sequences = 4,
        .accumulation = 1},
       {.name = "llama3-8b/qlora-1x2048-checkpointing",
        .config = llama8,
        .four_bit = true,
-       .checkpointing = true,
+       .checkpointing = Checkpointing::kOn,
+       .sequences = 1,
+       .accumulation = 1},
+      {.name = "llama3-8b/qlora-1x2048-offload",
+       .config = llama8,
+       .four_bit = true,
+       .checkpointing = Checkpointing::kOffload,
+       .offload_embeddings = true,
+       .paged = true,
        .sequences = 1,
        .accumulation = 1},
   };
@@ -105,15 +131,15 @@ GpuStepResult MeasureStep(const GpuStep& s) {
   const std::unique_ptr<CausalLm> lm = MakeModel(s, &run);
   const std::vector<Parameter*> parameters = TrainableParameters(*lm);
   const Schedule schedule(ScheduleType::kConstant, 1e-4, 0, kSteps + 1);
-  auto store = std::make_unique<ResidentStore>(StateElements(parameters), DType::kF32, Cuda(0));
-  AdamW adamw(parameters, {}, std::move(store));
+  AdamW adamw(parameters, {}, StoreFor(s, StateElements(parameters)));
   const std::vector<text::Example> rows =
       RandomRows(s.sequences * s.accumulation, s.length, s.config.vocab_size, /*answer_from=*/0);
   const text::SequenceStream stream(&rows, {.max_seq_length = s.length});
   Trainer trainer(*lm, parameters, adamw, schedule, &run, stream,
                   {.batch_size = s.sequences, .gradient_accumulation_steps = s.accumulation, .key = {}});
-  DeviceMemory().ResetPeak();
   GpuStepResult out;
+  out.held_bytes = DeviceMemory().live_bytes();
+  DeviceMemory().ResetPeak();
   out.seconds = 1e30;
   StepFlops flops = FlopsOf(s.config, parameters);
   for (int step = 0; step <= kSteps; ++step) {

@@ -14,8 +14,10 @@
 #include "gtest/gtest.h"
 #include "nn/batch.h"
 #include "nn/causal_lm.h"
+#include "nn/host_embedding.h"
 #include "nn/kv_cache.h"
 #include "nn/load.h"
+#include "nn/run_layer.h"
 #include "optim/adamw.h"
 #include "optim/cuda_paged_store.h"
 #include "optim/resident_store.h"
@@ -38,7 +40,9 @@ struct Setting {
   std::string name, model = "llama_untied";
   bool whole = false, four_bit = false, dora = false;
   double dropout = 0;
-  bool checkpointing = false, paged = false;
+  bool paged = false;
+  Checkpointing checkpointing = Checkpointing::kOff;
+  bool host_embedding = false;
   DType state = DType::kF32;
 };
 
@@ -48,7 +52,8 @@ struct Outcome {
 };
 
 std::unique_ptr<CausalLm> Load(const Setting& s, Device device) {
-  return TinyLm(s.model, s.four_bit ? Nf4Factory(DType::kF32) : DenseFactory(DType::kF32, s.whole), s.whole, device);
+  const MapFactory factory = s.four_bit ? Nf4Factory(DType::kF32) : DenseFactory(DType::kF32, s.whole);
+  return TinyLm(s.model, s.host_embedding ? EmbeddingsInHostMemory(factory) : factory, s.whole, device);
 }
 
 std::unique_ptr<StateStore> StoreFor(const Setting& s, int64_t elements, Device device) {
@@ -112,11 +117,13 @@ TEST_P(CudaTrainingTest, LossesAreTheCpusAndTheBitsRepeat) {
 
 INSTANTIATE_TEST_SUITE_P(
     Methods, CudaTrainingTest,
-    testing::Values(Setting{.name = "Lora"}, Setting{.name = "LoraWithDropout", .dropout = 0.1},
-                    Setting{.name = "Qlora", .four_bit = true}, Setting{.name = "Dora", .dora = true},
-                    Setting{.name = "QdoraWithCheckpointing", .four_bit = true, .dora = true, .checkpointing = true},
-                    Setting{.name = "Whole", .model = "llama_tied", .whole = true},
-                    Setting{.name = "Gpt2", .model = "gpt2"}, Setting{.name = "Gemma2", .model = "gemma2"}),
+    testing::Values(
+        Setting{.name = "Lora"}, Setting{.name = "LoraWithDropout", .dropout = 0.1},
+        Setting{.name = "Qlora", .four_bit = true}, Setting{.name = "Dora", .dora = true},
+        Setting{.name = "QdoraWithCheckpointing", .four_bit = true, .dora = true, .checkpointing = Checkpointing::kOn},
+        Setting{.name = "LoraWithOffload", .checkpointing = Checkpointing::kOffload, .host_embedding = true},
+        Setting{.name = "Whole", .model = "llama_tied", .whole = true}, Setting{.name = "Gpt2", .model = "gpt2"},
+        Setting{.name = "Gemma2", .model = "gemma2"}),
     [](const testing::TestParamInfo<Setting>& info) { return info.param.name; });
 
 TEST(CudaPagedTrainingTest, PagedStateGivesTheBitsOfResidentState) {

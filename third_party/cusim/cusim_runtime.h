@@ -3,7 +3,9 @@
 // Work given to a stream is not done at once but when something waits for it (cudaStreamSynchronize, an event, a
 // synchronous copy, cudaFree): a missing wait then shows as stale data, every time. CUSIM_STREAMS=eager does it at
 // once. The null stream, which nothing here orders with the others, does its work at once. CUSIM_MEMORY=BYTES limits
-// device memory, so that running out of it can be tested.
+// device memory, so that running out of it can be tested. With CUSIM_EXECUTE=none kernels and copies do nothing, and
+// what comes back from the device is zeros: the memory that a program takes from a device of any size is then known in
+// seconds, for device memory that nothing touches costs the host none.
 #ifndef CUSIM_CUSIM_RUNTIME_H_
 #define CUSIM_CUSIM_RUNTIME_H_
 
@@ -57,6 +59,8 @@ struct cudaDeviceProp {
 };
 
 namespace cusim {
+// Whether kernels and copies are done at all.
+bool Executes();
 // Does it, now or when the stream is waited for; a capturing stream keeps it for its graph.
 cudaError_t Enqueue(cudaStream_t stream, std::function<void()> work);
 cudaError_t Malloc(void** p, size_t bytes);

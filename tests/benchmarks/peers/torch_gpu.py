@@ -72,7 +72,7 @@ def llama_in_four_bits():
     from transformers import LlamaConfig, LlamaForCausalLM
 
     shape = LlamaConfig(vocab_size=128256, hidden_size=4096, intermediate_size=14336, num_hidden_layers=32,
-                        num_attention_heads=32, num_key_value_heads=8, max_position_embeddings=8192, tie_word_embeddings=True)
+                        num_attention_heads=32, num_key_value_heads=8, max_position_embeddings=8192, tie_word_embeddings=False)
     with torch.device("meta"):
         lm = LlamaForCausalLM._from_config(shape, dtype=torch.bfloat16, attn_implementation="sdpa")
     for name, module in list(lm.named_modules()):
@@ -91,7 +91,6 @@ def llama_in_four_bits():
             value = torch.empty(parameter.shape, device="cuda", dtype=torch.bfloat16)
             value.uniform_(-0.035, 0.035) if value.dim() > 1 else value.fill_(1)
             setattr(lm.get_submodule(parent), leaf, torch.nn.Parameter(value, requires_grad=False))
-    lm.tie_weights()
     lm.model.rotary_emb = type(lm.model.rotary_emb)(shape, device="cuda")
     lm.is_loaded_in_4bit = True
     return lm
