@@ -130,6 +130,10 @@ int64_t Tape::saved_bytes() const {
   return bytes;
 }
 
+std::string Tape::HolderReport() const {
+  return entries_.empty() ? "" : absl::StrCat("saved for Backward, by op:\n", Report());
+}
+
 std::string Tape::Report() const {
   struct Line {
     int64_t count = 0, bytes = 0;

@@ -9,10 +9,10 @@
 // slots, saved tensors, rule}. A value that is cheap to compute may be saved by its recipe (autograd/saved_value.h).
 // Execution order is topological order, so Backward pops records from the end: no graph walk, no recursion, gradients
 // are summed in one fixed order, and saved tensors are freed newest first. Tapes nest; the innermost records. No tape
-// alive: nothing is recorded, so there is no "no grad" switch. Costs, accepted: a dead branch stays until Backward; no
-// second derivatives; one tape at a time per thread. Threads: a tape belongs to the thread that made it. Errors: misuse
-// aborts. Source: the tape ("Wengert list") of reverse accumulation, Griewank & Walther, "Evaluating Derivatives",
-// 2008.
+// alive: nothing is recorded, so there is no "no grad" switch. When memory ends, the report says what each op saved.
+// Costs, accepted: a dead branch stays until Backward; no second derivatives; one tape at a time per thread. Threads: a
+// tape belongs to the thread that made it. Errors: misuse aborts. Source: the tape ("Wengert list") of reverse
+// accumulation, Griewank & Walther, "Evaluating Derivatives", 2008.
 #ifndef LORIKEET_AUTOGRAD_TAPE_H_
 #define LORIKEET_AUTOGRAD_TAPE_H_
 
@@ -28,6 +28,7 @@
 #include "autograd/parameter.h"
 #include "autograd/saved_value.h"
 #include "autograd/variable.h"
+#include "tensor/memory_holder.h"
 #include "tensor/tensor.h"
 
 namespace lorikeet {
@@ -64,7 +65,7 @@ using BackwardFn = absl::AnyInvocable<void(absl::Span<Tensor> saved, const Tenso
 // For several values; the gradient of a value that nothing used is undefined.
 using BackwardManyFn = absl::AnyInvocable<void(absl::Span<Tensor> saved, absl::Span<const Tensor> dys, GradSink& grad)>;
 
-class Tape {
+class Tape : private MemoryHolder {
  public:
   Tape();
   ~Tape();
@@ -119,6 +120,7 @@ class Tape {
     Device device;
     Parameter* parameter;  // the gradient goes here directly
   };
+  std::string HolderReport() const override;
   Variable Push(Entry entry, Tensor value);
   std::vector<Tensor> TakeGrads(std::vector<Tensor>& grads, size_t slot, int values);
 

@@ -249,5 +249,29 @@ TEST(TapeDeathTest, AVariableOfAnotherTapeIsRefused) {
   EXPECT_DEATH(outer.Backward(Variable(Doubles({1})), Doubles({1})), "depends on nothing");
 }
 
+// The report on exhaustion names the ops that hold memory, also from within a rule.
+TEST(TapeDeathTest, OutOfMemorySaysWhatEachOpSaved) {
+  const auto exhaust = [] { Tensor::Empty({int64_t{1} << 55}, DType::kF32); };
+  const auto record = [](Tape& tape) {
+    return Silu(Square(tape.Leaf(Tensor::Full({1000}, 1, DType::kF32), [](Tensor) {})));
+  };
+  EXPECT_EXIT(
+      {
+        Tape tape;
+        record(tape);
+        exhaust();
+      },
+      testing::ExitedWithCode(3), "out of memory: .*Silu: 1 records, 4000 bytes saved");
+  EXPECT_EXIT(
+      {
+        Tape tape;
+        const Variable h = record(tape);
+        const Variable y =
+            Record("Last", {h}, h.value(), {}, [&](absl::Span<Tensor>, const Tensor&, GradSink&) { exhaust(); });
+        tape.Backward(y, Tensor::Full({1000}, 1, DType::kF32));
+      },
+      testing::ExitedWithCode(3), "out of memory: .*Silu: 1 records, 4000 bytes saved");
+}
+
 }  // namespace
 }  // namespace lorikeet

@@ -6,6 +6,7 @@
 #include "tensor/default_allocator.h"
 #include "tensor/kernels/copy.h"
 #include "tensor/kernels/launch.h"
+#include "tensor/memory_holder.h"
 
 namespace lorikeet {
 
@@ -32,11 +33,12 @@ void SetRowMajor(const Shape& shape, int64_t* strides) {
 
 // Exit code 3 is the documented one for memory that cannot be had; the report says who holds the rest.
 [[noreturn]] void DieOutOfMemory(size_t bytes, const Shape& shape, DType dtype, const Allocator& allocator) {
-  std::fprintf(stderr,
-               "out of memory: %zu bytes for a tensor %s%s on %s\n%sWhat helps: fewer or shorter sequences at a time, "
-               "gradient checkpointing, 4-bit weights, paged optimizer state.\n",
-               bytes, Name(dtype), ToString(shape).c_str(), ToString(allocator.device()).c_str(),
-               allocator.Report().c_str());
+  std::fprintf(
+      stderr,
+      "out of memory: %zu bytes for a tensor %s%s on %s\n%s%sWhat helps: fewer or shorter sequences at a time, "
+      "gradient checkpointing, 4-bit weights, paged optimizer state.\n",
+      bytes, Name(dtype), ToString(shape).c_str(), ToString(allocator.device()).c_str(), allocator.Report().c_str(),
+      MemoryHolder::ReportAll().c_str());
   std::fflush(stderr);
   std::_Exit(3);
 }
