@@ -1,5 +1,7 @@
 #include "third_party/cusim/cusim_runtime.h"
 
+#include <sys/mman.h>
+
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -47,9 +49,14 @@ size_t Limit() {
   return limit ? std::strtoull(limit, nullptr, 10) : size_t{64} << 30;
 }
 
-bool IsEager() {
+// Whether work just given is done at once. The lock is held.
+bool RunsAtOnce() {
   const char* mode = std::getenv("CUSIM_STREAMS");
-  return mode && std::strcmp(mode, "eager") == 0;
+  if (mode == nullptr) return false;
+  if (std::strncmp(mode, "random:", 7) != 0) return std::strcmp(mode, "eager") == 0;
+  static uint64_t bits = std::strtoull(mode + 7, nullptr, 10);
+  bits = bits * 6364136223846793005u + 1442695040888963407u;  // Knuth's generator, MMIX
+  return bits >> 63 != 0;
 }
 
 bool Contains(const std::map<const char*, size_t>& ranges, const void* p) {
@@ -117,7 +124,16 @@ cudaError_t Enqueue(cudaStream_t stream, std::function<void()> work) {
   }
   stream->work.push_back(std::move(work));
   ++stream->given;
-  if (IsEager()) RunUntil(stream, stream->given);
+  if (RunsAtOnce()) RunUntil(stream, stream->given);
+  return cudaSuccess;
+}
+
+// Addresses without memory, where nothing is executed.
+cudaError_t Reserve(void** p, size_t bytes) {
+  void* const block = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (block == MAP_FAILED) return Fail(cudaErrorMemoryAllocation);
+  state().device[static_cast<const char*>(block)] = bytes;
+  *p = block;
   return cudaSuccess;
 }
 
@@ -126,7 +142,7 @@ cudaError_t Malloc(void** p, size_t bytes) {
   *p = nullptr;
   if (bytes == 0) return cudaSuccess;
   if (bytes > Limit() || state().used > Limit() - bytes) return Fail(cudaErrorMemoryAllocation);
-  const cudaError_t error = Allocate(p, bytes, &state().device);
+  const cudaError_t error = Executes() ? Allocate(p, bytes, &state().device) : Reserve(p, bytes);
   if (error == cudaSuccess) state().used += bytes;
   return error;
 }
@@ -160,9 +176,9 @@ cudaError_t cudaFree(void* p) {
   RunAll();
   const auto it = state().device.find(static_cast<const char*>(p));
   if (it == state().device.end()) return Fail(cudaErrorInvalidValue);
+  cusim::Executes() ? std::free(p) : void(munmap(p, it->second));
   state().used -= it->second;
   state().device.erase(it);
-  std::free(p);
   return cudaSuccess;
 }
 

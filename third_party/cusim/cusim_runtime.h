@@ -2,10 +2,11 @@
 //
 // Work given to a stream is not done at once but when something waits for it (cudaStreamSynchronize, an event, a
 // synchronous copy, cudaFree): a missing wait then shows as stale data, every time. CUSIM_STREAMS=eager does it at
-// once. The null stream, which nothing here orders with the others, does its work at once. CUSIM_MEMORY=BYTES limits
-// device memory, so that running out of it can be tested. With CUSIM_EXECUTE=none kernels and copies do nothing, and
-// what comes back from the device is zeros: the memory that a program takes from a device of any size is then known in
-// seconds, for device memory that nothing touches costs the host none.
+// once; random:SEED does either, so that a copy which waits for nothing overtakes the kernels of another stream. The
+// null stream, which nothing here orders with the others, does its work at once. CUSIM_MEMORY=BYTES limits device
+// memory, so that running out of it can be tested. With CUSIM_EXECUTE=none kernels and copies do nothing, and what
+// comes back from the device is zeros: the memory that a program takes from a device of any size is then known in
+// seconds, for device memory is then addresses only, which nothing may touch.
 #ifndef CUSIM_CUSIM_RUNTIME_H_
 #define CUSIM_CUSIM_RUNTIME_H_
 
