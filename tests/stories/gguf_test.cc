@@ -16,6 +16,7 @@
 #include "apps/model/adapted_model.h"
 #include "apps/model/open_model.h"
 #include "gtest/gtest.h"
+#include "nn/gguf_architecture.h"
 #include "nn/gguf_model.h"
 #include "nn/linear_map.h"
 #include "nn/module.h"
@@ -144,7 +145,7 @@ TEST(GgufAdapterStory, TheFilesProductIsTheAdaptersWhateverItsScalings) {
     m.base.lm->Visit(adapted);
     ASSERT_EQ(file->tensors().size(), 2 * adapted.maps.size());
     for (const auto& [name, map] : adapted.maps) {
-      const std::string stored = GgufName(name + ".weight");
+      const std::string stored = GgufName(*GgufArchitectureOf(m.base.files->config().model_type), name + ".weight");
       EXPECT_TRUE(SameBits(*file->Read(stored + ".lora_a"), map->a())) << name;
       Tensor b = *file->Read(stored + ".lora_b");
       const ModelConfig& c = m.base.files->config();
