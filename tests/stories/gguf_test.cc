@@ -117,7 +117,7 @@ TEST_P(GgufStory, PackedEveryWeightIsTheNearestOfItsBlock) {
 
 INSTANTIATE_TEST_SUITE_P(Models, GgufStory,
                          testing::Values(Case{"llama_untied", "lora"}, Case{"llama_tied", "rslora"},
-                                         Case{"qwen2", "dora"}, Case{"llama3_rope", ""}));
+                                         Case{"qwen2", "dora"}, Case{"qwen3", "qwen3"}, Case{"llama3_rope", ""}));
 
 // Every adapted weight of a model.
 class Adapted : public Visitor {
@@ -131,8 +131,9 @@ class Adapted : public Visitor {
 };
 
 TEST(GgufAdapterStory, TheFilesProductIsTheAdaptersWhateverItsScalings) {
-  for (const auto& [model, adapter] : {Case{"llama_untied", "lora"}, Case{"llama_tied", "rslora"},
-                                       Case{"llama_untied", "patterns"}, Case{"qwen2", "regex"}}) {
+  for (const auto& [model, adapter] :
+       {Case{"llama_untied", "lora"}, Case{"llama_tied", "rslora"}, Case{"llama_untied", "patterns"},
+        Case{"qwen2", "regex"}, Case{"gemma3", "gemma3"}, Case{"phi3", "phi3"}}) {
     const std::string path = FreshDirectory() + "/lora.gguf", dir = TinyModel(model);
     const Outcome o =
         RunProgram(absl::StrCat("merge --model=", dir, " --adapter=", Adapter(adapter), " --gguf_lora=", path));
@@ -178,6 +179,8 @@ TEST(GgufFailureStory, WhatFailsSaysWhyAndLeavesNothing) {
                     "/a.gguf --output_dir=", out, "/dir"),
        "DoRA"},
       {absl::StrCat("--model=", untied, " --gguf=", out, "/no/such/place.gguf"), "no/such/place"},
+      {absl::StrCat("--model=", TinyModel("mistral"), " --gguf=", out, "/a.gguf"), "of type mistral"},
+      {absl::StrCat("--model=", TinyModel("gemma3"), " --gguf=", out, "/a.gguf"), "configuration is not the model's"},
   };
   for (const auto& [flags, message] : cases) {
     const Outcome o = RunProgram("merge " + flags);
