@@ -58,7 +58,7 @@ Examples BuiltInExamples(const OpenedModel& model) {
                            "Tom has 3 boxes with 12 pencils each. How many pencils does he have?",
                            "def add(a, b):\n    return a + b\n", "Once upon a time, in a forest far away,"}) {
     text::Example e;
-    e.tokens = model.tokenizer->Encode(text);
+    e.tokens = model.tokenizer->Encode(text, {.add_prefix_and_suffix = true});
     if (static_cast<int64_t>(e.tokens.size()) > LongestPrompt(model))
       e.tokens.resize(static_cast<size_t>(LongestPrompt(model)));
     if (e.tokens.empty()) continue;

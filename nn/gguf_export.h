@@ -2,12 +2,11 @@
 //
 //   GgufValues values;
 //   AddModelValues(config, &values);                             // llama.block_count, llama.rope.freq_base, ...
-//   Tensor q = ToGgufRows(config, "blk.0.attn_q.weight", w);     // llama's interleaved order of q and k rows
 //   absl::optional<Tensor> factors = RopeFactors(config);        // the tensor rope_freqs.weight, for llama3 scaling
 //
-// Names are GgufName's. A tied head is not written: without output.weight llama.cpp takes the embedding. What a
-// tokenizer adds is apps/text/gguf_export.h's business. Source: convert_hf_to_gguf.py of
-// https://github.com/ggml-org/llama.cpp.
+// Names and numbers of tensors: GgufName and ToGguf of nn/gguf_architecture.h. A tied head is not written: without
+// output.weight llama.cpp takes the embedding. What a tokenizer adds is apps/text/gguf_export.h's business. Source:
+// convert_hf_to_gguf.py of https://github.com/ggml-org/llama.cpp.
 #ifndef LORIKEET_NN_GGUF_EXPORT_H_
 #define LORIKEET_NN_GGUF_EXPORT_H_
 
@@ -19,11 +18,9 @@
 
 namespace lorikeet {
 
-// general.architecture and the values of that architecture.
+// general.architecture and the values of that architecture; config.model_type must be one that GgufArchitectureOf
+// knows.
 void AddModelValues(const ModelConfig& config, GgufValues* values);
-
-// w, a weight or bias, or the B factor of an adapter on that weight: [out] or [out, anything].
-Tensor ToGgufRows(const ModelConfig& config, absl::string_view gguf_name, const Tensor& w);
 
 // f32 [head_dim / 2]: what each frequency is divided by. Nothing unless the scaling is llama3's; a linear one is a
 // value.

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
+#include "nn/gguf_architecture.h"
 #include "nn/gguf_model.h"
 #include "nn/model_config.h"
 #include "tensor/io/file.h"
@@ -37,16 +38,18 @@ ModelConfig Config(const std::string& model) {
 
 // A GGUF file of a model's values and its tensors in f32.
 std::unique_ptr<GgufFile> Exported(const ModelConfig& config, const TensorSource& model) {
+  const GgufArchitecture& architecture = *GgufArchitectureOf(config.model_type);
   GgufValues values;
   AddModelValues(config, &values);
   std::vector<GgufSpec> specs;
-  for (const TensorInfo& t : model.tensors()) specs.push_back({GgufName(t.name), FindGgufFormat("F32"), t.shape});
+  for (const TensorInfo& t : model.tensors())
+    specs.push_back({GgufName(architecture, t.name), FindGgufFormat("F32"), t.shape});
   const std::string path = testing::TempDir() + "/exported.gguf";
   auto writer = GgufWriter::Create(path, values, specs);
   EXPECT_TRUE(writer.ok()) << writer.status();
   for (const TensorInfo& t : model.tensors()) {
-    const std::string name = GgufName(t.name);
-    EXPECT_TRUE((*writer)->Write(name, ToGgufRows(config, name, *model.Read(t.name))).ok());
+    const std::string name = GgufName(architecture, t.name);
+    EXPECT_TRUE((*writer)->Write(name, ToGguf(architecture, config, name, *model.Read(t.name))).ok());
   }
   EXPECT_TRUE((*writer)->Finish().ok());
   auto file = GgufFile::Open(path);
@@ -60,7 +63,7 @@ bool SameBits(const Tensor& a, const Tensor& b) {
 }
 
 TEST(GgufExportTest, TensorsAndValuesAreThoseOfTheGoldenFiles) {
-  for (const char* name : {"llama_tied", "qwen2"}) {
+  for (const char* name : {"llama_tied", "phi3", "qwen2", "qwen3"}) {
     const auto golden = GgufFile::Open(absl::StrCat(kGolden, "gguf/", name, ".gguf"));
     const auto model = OpenSafetensorsDirectory(absl::StrCat(kGolden, "models/", name));
     ASSERT_TRUE(golden.ok() && model.ok()) << golden.status() << model.status();
@@ -98,11 +101,22 @@ TEST(GgufExportTest, TheConfigurationIsReadBackAsItWas) {
 }
 
 TEST(GgufExportTest, NamesThatGgufLacksAreEmpty) {
-  EXPECT_EQ(GgufName("model.layers.12.mlp.down_proj.weight"), "blk.12.ffn_down.weight");
-  EXPECT_EQ(GgufName("lm_head.weight"), "output.weight");
-  for (const char* name :
-       {"", "weight", "model.layers.3.self_attn.rotary_emb.inv_freq", "model.layers.x", "score.weight"})
-    EXPECT_EQ(GgufName(name), "") << name;
+  const GgufArchitecture& llama = *FindGgufArchitecture("llama");
+  EXPECT_EQ(GgufName(llama, "model.layers.12.mlp.down_proj.weight"), "blk.12.ffn_down.weight");
+  EXPECT_EQ(GgufName(llama, "lm_head.weight"), "output.weight");
+  for (const char* name : {"", "weight", "model.layers.3.self_attn.rotary_emb.inv_freq", "model.layers.x",
+                           "score.weight", "model.layers.3.self_attn.q_norm.weight"})
+    EXPECT_EQ(GgufName(llama, name), "") << name;
+}
+
+TEST(GgufExportTest, TheSameNameMeansOtherPartsInOtherArchitectures) {
+  const char* const norm = "blk.3.ffn_norm.weight";
+  EXPECT_EQ(HuggingFaceName(*FindGgufArchitecture("qwen3"), norm), "model.layers.3.post_attention_layernorm.weight");
+  EXPECT_EQ(HuggingFaceName(*FindGgufArchitecture("gemma3"), norm), "model.layers.3.pre_feedforward_layernorm.weight");
+  for (const char* name : {"gemma2", "gemma3", "llama", "phi3", "qwen2", "qwen3"}) {
+    const GgufArchitecture& a = *FindGgufArchitecture(name);
+    EXPECT_EQ(GgufName(a, HuggingFaceName(a, norm)), norm) << name;
+  }
 }
 
 TEST(GgufExportTest, Llama3FactorsAreTransformersFrequenciesApart) {

@@ -1,43 +1,18 @@
 #include "nn/gguf_model.h"
 
+#include <algorithm>
+#include <cstdint>
 #include <utility>
 
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
-#include "absl/strings/strip.h"
+#include "tensor/check.h"
 #include "tensor/io/gguf_metadata.h"
-#include "tensor/io/gguf_rope.h"
+#include "tensor/ops/rope.h"
 
 namespace lorikeet {
 namespace {
 
-constexpr std::pair<absl::string_view, absl::string_view> kTopLevel[] = {
-    {"token_embd", "model.embed_tokens"}, {"output_norm", "model.norm"}, {"output", "lm_head"}};
-constexpr std::pair<absl::string_view, absl::string_view> kInLayer[] = {
-    {"attn_norm", "input_layernorm"}, {"ffn_norm", "post_attention_layernorm"},
-    {"attn_q", "self_attn.q_proj"},   {"attn_k", "self_attn.k_proj"},
-    {"attn_v", "self_attn.v_proj"},   {"attn_output", "self_attn.o_proj"},
-    {"ffn_gate", "mlp.gate_proj"},    {"ffn_up", "mlp.up_proj"},
-    {"ffn_down", "mlp.down_proj"}};
-
-template <size_t N>
-absl::string_view TranslateBack(const std::pair<absl::string_view, absl::string_view> (&table)[N],
-                                absl::string_view name) {
-  for (const auto& [gguf, hugging_face] : table) {
-    if (name == hugging_face) return gguf;
-  }
-  return "";
-}
-
-template <size_t N>
-absl::string_view Translate(const std::pair<absl::string_view, absl::string_view> (&table)[N], absl::string_view name) {
-  for (const auto& [gguf, hugging_face] : table) {
-    if (name == gguf) return hugging_face;
-  }
-  return "";
-}
+constexpr int64_t kMaxLayers = 1024;  // more are refused later on
 
 // Reads keys of one architecture and remembers the first that is missing or of the wrong type.
 class Keys {
@@ -52,6 +27,12 @@ class Keys {
     return Has(key) ? Take(file_.metadata().String(Full(key)), std::string()) : otherwise;
   }
   bool Has(absl::string_view key) const { return file_.metadata().Has(Full(key)); }
+  void Fail(absl::string_view key, absl::string_view what) {
+    Fail(absl::InvalidArgumentError(absl::StrCat(Full(key), " is ", what)));
+  }
+  void Fail(const absl::Status& status) {
+    if (status_.ok()) status_ = absl::InvalidArgumentError(absl::StrCat(file_.where(), ": ", status.message()));
+  }
   const absl::Status& status() const { return status_; }
 
  private:
@@ -59,7 +40,7 @@ class Keys {
   template <typename T>
   T Take(absl::StatusOr<T> value, T otherwise) {
     if (value.ok()) return *value;
-    if (status_.ok()) status_ = absl::InvalidArgumentError(absl::StrCat(file_.where(), ": ", value.status().message()));
+    Fail(value.status());
     return otherwise;
   }
 
@@ -68,90 +49,145 @@ class Keys {
   absl::Status status_;
 };
 
+constexpr int64_t kGemma2Window = 4096;      // where the file does not say
+constexpr double kGemma3LocalTheta = 10000;  // the same
+
+// Which layers have the window: all but every pattern-th.
+void ReadWindow(Keys& keys, int64_t otherwise, int64_t pattern, ModelConfig* c) {
+  c->sliding_window = keys.Int("attention.sliding_window", otherwise);
+  pattern = keys.Int("attention.sliding_window_pattern", pattern);
+  if (c->sliding_window == 0) return;
+  if (pattern < 1) return keys.Fail("attention.sliding_window_pattern", absl::StrCat(pattern, ", expected 1 or more"));
+  for (int64_t i = 1; i <= std::min(c->num_layers, kMaxLayers); ++i) c->sliding_layers.push_back(i % pattern != 0);
+}
+
+// GGUF has no word for Gemma's query_pre_attn_scalar: it is head_dim, but in the two models that are recognised by
+// their depth, the 27B of either generation.
+void ReadGemma(Keys& keys, int64_t layers_of_27b, ModelConfig* c) {
+  const bool is_27b = c->num_layers == layers_of_27b && c->num_heads > 0;
+  c->query_pre_attn_scalar = static_cast<double>(is_27b ? c->hidden_size / c->num_heads : c->head_dim);
+  c->attn_softcap = static_cast<float>(keys.Float("attn_logit_softcapping", 0));
+  c->final_softcap = static_cast<float>(keys.Float("final_logit_softcapping", 0));
+}
+
+void ReadGemma2(Keys& keys, ModelConfig* c) {
+  ReadGemma(keys, 46, c);
+  ReadWindow(keys, kGemma2Window, 2, c);
+}
+
+void ReadGemma3(Keys& keys, ModelConfig* c) {
+  ReadGemma(keys, 62, c);
+  ReadWindow(keys, 0, 6, c);
+  c->rope_local_theta = keys.Float("rope.freq_base_swa", kGemma3LocalTheta);
+  c->qk_norm = true;
+  if (c->attn_softcap != 0) keys.Fail("attn_logit_softcapping", "set, which Gemma 3 has no place for");
+}
+
+// llama.cpp itself does not apply Phi-3's window; transformers does.
+void ReadPhi3(Keys& keys, ModelConfig* c) { c->sliding_window = keys.Int("attention.sliding_window", 0); }
+
+void ReadQwen3(Keys&, ModelConfig* c) { c->qk_norm = true; }
+
+// What an architecture has beyond the sizes that all share.
+void ReadSpecial(absl::string_view architecture, Keys& keys, ModelConfig* c) {
+  if (architecture == "gemma2") return ReadGemma2(keys, c);
+  if (architecture == "gemma3") return ReadGemma3(keys, c);
+  if (architecture == "phi3") return ReadPhi3(keys, c);
+  if (architecture == "qwen3") return ReadQwen3(keys, c);
+}
+
+void ReadSizes(Keys& keys, ModelConfig* c) {
+  c->hidden_size = keys.Int("embedding_length");
+  c->intermediate_size = keys.Int("feed_forward_length");
+  c->num_layers = keys.Int("block_count");
+  c->num_heads = keys.Int("attention.head_count");
+  c->num_kv_heads = keys.Int("attention.head_count_kv", c->num_heads);
+  c->head_dim = keys.Int("attention.key_length", c->num_heads > 0 ? c->hidden_size / c->num_heads : 0);
+  c->max_position_embeddings = keys.Int("context_length");
+  c->rms_norm_eps = static_cast<float>(keys.Float("attention.layer_norm_rms_epsilon"));
+}
+
+// Frequencies, and what scales them. Factors per frequency do not say what they were made from.
+void ReadRope(const GgufFile& file, Keys& keys, ModelConfig* c) {
+  c->rope_theta = keys.Float("rope.freq_base", 10000);
+  const int64_t rotated = keys.Int("rope.dimension_count", c->head_dim);
+  if (c->model_type == "phi3" && c->head_dim > 0) {
+    c->partial_rotary_factor = static_cast<double>(rotated) / static_cast<double>(c->head_dim);
+  } else if (rotated != c->head_dim) {
+    keys.Fail("rope.dimension_count", absl::StrCat(rotated, ", expected all ", c->head_dim, " dimensions of a head"));
+  }
+  const std::string scaling = keys.String("rope.scaling.type", "none");
+  if (scaling == "linear") {
+    c->rope_scaling.kind = RopeScaling::Kind::kLinear;
+    c->rope_scaling.factor = keys.Float("rope.scaling.factor");
+  }
+  bool factors = scaling != "none" && scaling != "linear";
+  for (const char* name : {"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"}) {
+    factors |= file.Find(name) != nullptr;
+  }
+  if (!factors) return;
+  keys.Fail(absl::InvalidArgumentError(
+      "rotary scaling by rope_freqs.weight or rope_factors, or by a rope.scaling.type other than linear, is not "
+      "supported; use the Hugging Face directory of this model"));
+}
+
+// One end mark of a text, if the file names it.
+void ReadTokenId(const GgufFile& file, const char* key, Keys& keys, ModelConfig* c, std::vector<int32_t>* ids) {
+  if (!file.metadata().Has(key)) return;
+  absl::StatusOr<int64_t> id = file.metadata().Int(key);
+  if (!id.ok() || *id < 0 || *id >= c->vocab_size) {
+    return keys.Fail(absl::InvalidArgumentError(absl::StrCat(key, " is not a token id")));
+  }
+  ids->push_back(static_cast<int32_t>(*id));
+}
+
+absl::StatusOr<const GgufArchitecture*> ArchitectureOf(const GgufFile& file) {
+  absl::StatusOr<std::string> name = file.metadata().String("general.architecture");
+  if (!name.ok()) return absl::InvalidArgumentError(absl::StrCat(file.where(), ": ", name.status().message()));
+  if (const GgufArchitecture* known = FindGgufArchitecture(*name)) return known;
+  return absl::InvalidArgumentError(absl::StrCat(file.where(), ": architecture \"", *name,
+                                                 "\" is not supported as GGUF; known are ", KnownGgufArchitectures(),
+                                                 ". For other families use the Hugging Face directory"));
+}
+
+const GgufArchitecture& ArchitectureOf(const ModelConfig& config) {
+  const GgufArchitecture* known = GgufArchitectureOf(config.model_type);
+  LORIKEET_CHECK(known != nullptr) << "model_type " << config.model_type << " has no architecture in GGUF";
+  return *known;
+}
+
 }  // namespace
 
-std::string HuggingFaceName(absl::string_view name) {
-  const size_t dot = name.rfind('.');
-  if (dot == absl::string_view::npos) return std::string(name);
-  const absl::string_view suffix = name.substr(dot), stem = name.substr(0, dot);
-  if (const absl::string_view top = Translate(kTopLevel, stem); !top.empty()) return absl::StrCat(top, suffix);
-  const std::vector<absl::string_view> parts = absl::StrSplit(stem, '.');
-  if (parts.size() != 3 || parts[0] != "blk") return std::string(name);
-  const absl::string_view part = Translate(kInLayer, parts[2]);
-  return part.empty() ? std::string(name) : absl::StrCat("model.layers.", parts[1], ".", part, suffix);
-}
-
-std::string GgufName(absl::string_view name) {
-  const size_t dot = name.rfind('.');
-  if (dot == absl::string_view::npos) return "";
-  const absl::string_view suffix = name.substr(dot);
-  absl::string_view stem = name.substr(0, dot);
-  if (const absl::string_view top = TranslateBack(kTopLevel, stem); !top.empty()) return absl::StrCat(top, suffix);
-  if (!absl::ConsumePrefix(&stem, "model.layers.")) return "";
-  const std::pair<absl::string_view, absl::string_view> layer = absl::StrSplit(stem, absl::MaxSplits('.', 1));
-  const absl::string_view part = TranslateBack(kInLayer, layer.second);
-  return part.empty() ? "" : absl::StrCat("blk.", layer.first, ".", part, suffix);
-}
-
 absl::StatusOr<ModelConfig> ModelConfigFromGguf(const GgufFile& file) {
-  absl::StatusOr<std::string> architecture = file.metadata().String("general.architecture");
-  if (!architecture.ok())
-    return absl::InvalidArgumentError(absl::StrCat(file.where(), ": ", architecture.status().message()));
-  if (*architecture != "llama" && *architecture != "qwen2") {
-    return absl::InvalidArgumentError(
-        absl::StrCat(file.where(), ": architecture \"", *architecture,
-                     "\" is not supported as GGUF; known are llama and qwen2. For other families use the "
-                     "Hugging Face directory"));
-  }
+  const absl::StatusOr<const GgufArchitecture*> architecture = ArchitectureOf(file);
+  if (!architecture.ok()) return architecture.status();
   const TensorInfo* embedding = file.Find("token_embd.weight");
   if (embedding == nullptr || embedding->shape.rank() != 2) {
     return absl::InvalidArgumentError(absl::StrCat(file.where(), ": token_embd.weight is missing or not a matrix"));
   }
-  Keys keys(file, *architecture);
+  Keys keys(file, (*architecture)->name);
   ModelConfig c;
-  c.model_type = *architecture;
+  c.model_type = (*architecture)->model_type;
   c.vocab_size = embedding->shape[0];
-  c.hidden_size = keys.Int("embedding_length");
-  c.intermediate_size = keys.Int("feed_forward_length");
-  c.num_layers = keys.Int("block_count");
-  c.num_heads = keys.Int("attention.head_count");
-  c.num_kv_heads = keys.Int("attention.head_count_kv", c.num_heads);
-  c.head_dim = keys.Int("attention.key_length", c.num_heads > 0 ? c.hidden_size / c.num_heads : 0);
-  c.max_position_embeddings = keys.Int("context_length");
-  c.rms_norm_eps = static_cast<float>(keys.Float("attention.layer_norm_rms_epsilon"));
-  c.rope_theta = keys.Float("rope.freq_base", 10000);
+  ReadSizes(keys, &c);
+  ReadRope(file, keys, &c);
+  ReadSpecial((*architecture)->name, keys, &c);
   c.tie_word_embeddings = file.Find("output.weight") == nullptr;
   c.qkv_bias = file.Find("blk.0.attn_q.bias") != nullptr;
   c.o_bias = file.Find("blk.0.attn_output.bias") != nullptr;
   c.mlp_bias = file.Find("blk.0.ffn_up.bias") != nullptr;
-  const std::string scaling = keys.String("rope.scaling.type", "none");
-  if (scaling == "linear") {
-    c.rope_scaling.kind = RopeScaling::Kind::kLinear;
-    c.rope_scaling.factor = keys.Float("rope.scaling.factor");
-  }
+  ReadTokenId(file, "tokenizer.ggml.bos_token_id", keys, &c, &c.bos_token_ids);
+  ReadTokenId(file, "tokenizer.ggml.eos_token_id", keys, &c, &c.eos_token_ids);
   if (!keys.status().ok()) return keys.status();
-  if (file.Find("rope_freqs.weight") != nullptr || (scaling != "none" && scaling != "linear")) {
-    return absl::InvalidArgumentError(absl::StrCat(file.where(),
-                                                   ": rotary scaling by rope_freqs.weight, or by a rope.scaling.type "
-                                                   "other than linear, is not supported; use the Hugging Face "
-                                                   "directory of this model"));
-  }
-  for (const auto& [key, ids] : {std::make_pair("tokenizer.ggml.bos_token_id", &c.bos_token_ids),
-                                 std::make_pair("tokenizer.ggml.eos_token_id", &c.eos_token_ids)}) {
-    if (!file.metadata().Has(key)) continue;
-    absl::StatusOr<int64_t> id = file.metadata().Int(key);
-    if (!id.ok() || *id < 0 || *id >= c.vocab_size)
-      return absl::InvalidArgumentError(absl::StrCat(file.where(), ": ", key, " is not a token id"));
-    ids->push_back(static_cast<int32_t>(*id));
-  }
   if (absl::Status s = ValidateModelConfig(c, file.where()); !s.ok()) return s;
   return c;
 }
 
-GgufModelSource::GgufModelSource(const GgufFile& file, const ModelConfig& config) : file_(file), config_(config) {
+GgufModelSource::GgufModelSource(const GgufFile& file, const ModelConfig& config)
+    : file_(file), config_(config), architecture_(ArchitectureOf(config)) {
   for (const TensorInfo& t : file.tensors()) {
     TensorInfo renamed = t;
-    renamed.name = HuggingFaceName(t.name);
+    renamed.name = HuggingFaceName(architecture_, t.name);
     index_.emplace(renamed.name, tensors_.size());
     tensors_.push_back(std::move(renamed));
   }
@@ -166,11 +202,8 @@ absl::StatusOr<Tensor> GgufModelSource::Read(absl::string_view name) const {
   const auto it = index_.find(name);
   const std::string stored = it == index_.end() ? std::string(name) : file_.tensors()[it->second].name;
   absl::StatusOr<Tensor> t = file_.Read(stored);
-  if (!t.ok() || config_.model_type != "llama") return t;
-  // llama.cpp's converter interleaves the two halves of every head of q and k; undo it.
-  if (absl::StrContains(stored, ".attn_q.")) return UnpermuteRope(*t, config_.num_heads);
-  if (absl::StrContains(stored, ".attn_k.")) return UnpermuteRope(*t, config_.num_kv_heads);
-  return t;
+  if (!t.ok()) return t;
+  return FromGguf(architecture_, config_, stored, *t);
 }
 
 }  // namespace lorikeet

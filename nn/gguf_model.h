@@ -5,9 +5,15 @@
 //   GgufModelSource source(**file, *config);
 //   source.Read("model.layers.0.self_attn.q_proj.weight");       // blk.0.attn_q.weight, its rows in their first order
 //
-// Architectures llama and qwen2. A file without output.weight ties the head to the embedding. Rotary scaling: none or
-// linear; the factors of rope_freqs.weight (Llama 3.1) do not say what they were made from, so a file with them is
-// refused. Errors: InvalidArgument with the key that is missing or wrong. The way back is nn/gguf_export.h.
+// Architectures gemma2, gemma3, llama, phi3, qwen2 and qwen3 (gguf_architecture.h says how they differ). A file without
+// output.weight ties the head to the embedding. Rotary scaling: none or linear; the factors of rope_freqs.weight
+// (Llama 3.1) and rope_factors_*.weight (Phi-3's long contexts) do not say what they were made from, so a file with
+// them is refused. What GGUF leaves out follows llama.cpp: every 6th layer of Gemma 3 and every 2nd of Gemma 2 sees
+// everything, the others a window, in Gemma 3 with frequencies of base 10000; Gemma's scores are divided by the square
+// root of head_dim, in both 27B models of hidden_size / heads. Unlike llama.cpp, Phi-3 keeps its window.
+//
+// Ownership: a source refers to its file. Threads: const methods may run concurrently. Errors: InvalidArgument with the
+// key that is missing or wrong. The way back is nn/gguf_export.h.
 #ifndef LORIKEET_NN_GGUF_MODEL_H_
 #define LORIKEET_NN_GGUF_MODEL_H_
 
@@ -17,6 +23,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "nn/gguf_architecture.h"
 #include "nn/model_config.h"
 #include "tensor/io/gguf.h"
 #include "tensor/io/tensor_source.h"
@@ -28,7 +35,7 @@ absl::StatusOr<ModelConfig> ModelConfigFromGguf(const GgufFile& file);
 
 class GgufModelSource : public TensorSource {
  public:
-  // `file` must outlive the source.
+  // `file` must outlive the source; config: ModelConfigFromGguf's, or one of the same architecture.
   GgufModelSource(const GgufFile& file, const ModelConfig& config);
 
   const std::vector<TensorInfo>& tensors() const override { return tensors_; }
@@ -39,14 +46,10 @@ class GgufModelSource : public TensorSource {
  private:
   const GgufFile& file_;
   ModelConfig config_;
+  const GgufArchitecture& architecture_;
   std::vector<TensorInfo> tensors_;                   // under Hugging Face names
   std::map<std::string, size_t, std::less<>> index_;  // name -> position here and in the file
 };
-
-// "blk.3.attn_q.weight" -> "model.layers.3.self_attn.q_proj.weight"; names that are not known stay as they are.
-std::string HuggingFaceName(absl::string_view gguf_name);
-// The inverse; empty for a name that GGUF has no word for.
-std::string GgufName(absl::string_view hugging_face_name);
 
 }  // namespace lorikeet
 

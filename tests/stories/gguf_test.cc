@@ -16,6 +16,7 @@
 #include "apps/model/adapted_model.h"
 #include "apps/model/open_model.h"
 #include "gtest/gtest.h"
+#include "nn/gguf_architecture.h"
 #include "nn/gguf_model.h"
 #include "nn/linear_map.h"
 #include "nn/module.h"
@@ -116,7 +117,7 @@ TEST_P(GgufStory, PackedEveryWeightIsTheNearestOfItsBlock) {
 
 INSTANTIATE_TEST_SUITE_P(Models, GgufStory,
                          testing::Values(Case{"llama_untied", "lora"}, Case{"llama_tied", "rslora"},
-                                         Case{"qwen2", "dora"}, Case{"llama3_rope", ""}));
+                                         Case{"qwen2", "dora"}, Case{"qwen3", "qwen3"}, Case{"llama3_rope", ""}));
 
 // Every adapted weight of a model.
 class Adapted : public Visitor {
@@ -130,8 +131,9 @@ class Adapted : public Visitor {
 };
 
 TEST(GgufAdapterStory, TheFilesProductIsTheAdaptersWhateverItsScalings) {
-  for (const auto& [model, adapter] : {Case{"llama_untied", "lora"}, Case{"llama_tied", "rslora"},
-                                       Case{"llama_untied", "patterns"}, Case{"qwen2", "regex"}}) {
+  for (const auto& [model, adapter] :
+       {Case{"llama_untied", "lora"}, Case{"llama_tied", "rslora"}, Case{"llama_untied", "patterns"},
+        Case{"qwen2", "regex"}, Case{"gemma3", "gemma3"}, Case{"phi3", "phi3"}}) {
     const std::string path = FreshDirectory() + "/lora.gguf", dir = TinyModel(model);
     const Outcome o =
         RunProgram(absl::StrCat("merge --model=", dir, " --adapter=", Adapter(adapter), " --gguf_lora=", path));
@@ -144,7 +146,7 @@ TEST(GgufAdapterStory, TheFilesProductIsTheAdaptersWhateverItsScalings) {
     m.base.lm->Visit(adapted);
     ASSERT_EQ(file->tensors().size(), 2 * adapted.maps.size());
     for (const auto& [name, map] : adapted.maps) {
-      const std::string stored = GgufName(name + ".weight");
+      const std::string stored = GgufName(*GgufArchitectureOf(m.base.files->config().model_type), name + ".weight");
       EXPECT_TRUE(SameBits(*file->Read(stored + ".lora_a"), map->a())) << name;
       Tensor b = *file->Read(stored + ".lora_b");
       const ModelConfig& c = m.base.files->config();
@@ -177,6 +179,8 @@ TEST(GgufFailureStory, WhatFailsSaysWhyAndLeavesNothing) {
                     "/a.gguf --output_dir=", out, "/dir"),
        "DoRA"},
       {absl::StrCat("--model=", untied, " --gguf=", out, "/no/such/place.gguf"), "no/such/place"},
+      {absl::StrCat("--model=", TinyModel("mistral"), " --gguf=", out, "/a.gguf"), "of type mistral"},
+      {absl::StrCat("--model=", TinyModel("gemma3"), " --gguf=", out, "/a.gguf"), "configuration is not the model's"},
   };
   for (const auto& [flags, message] : cases) {
     const Outcome o = RunProgram("merge " + flags);

@@ -14,6 +14,7 @@
 namespace lorikeet {
 
 inline constexpr char kFetchHint[] = "SmolLM2-135M is not in the cache: run tools/fetch_model smollm2-135m";
+inline constexpr char kGemma3FetchHint[] = "Gemma 3 270M is not in the cache: run tools/fetch_model gemma3-270m";
 
 // $LORIKEET_CACHE, or .cache/lorikeet in the user's home (which Bazel does not pass on in $HOME). Empty: not there.
 inline std::string CachedModel(const std::string& file) {
