@@ -8,7 +8,7 @@
 // transformers: "phi3" writes "▁" before every stretch of text, Gemma before none and the others before a text that
 // does not begin with a space; add_space_prefix false means none. A text begins with BOS unless add_bos_token says
 // otherwise. Where the file has no merges they follow from the scores (MergesByScore), for Gemma from the order of the
-// tokens.
+// tokens; its tokens of several spaces merge too, whatever their type.
 //
 // Token types (llama.cpp): 1 normal; 3 control (becomes a special added token); 4 user defined (an added token); 5
 // unused (padding of the embedding when at the end); 2 unknown, and 6 byte, which is "<0x00>" to "<0xFF>" and nothing
