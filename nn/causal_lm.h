@@ -19,7 +19,7 @@
 #include "nn/linear_map.h"
 #include "nn/model_config.h"
 #include "nn/module.h"
-#include "nn/run_layer.h"
+#include "nn/layer_runner.h"
 #include "tensor/dtype.h"
 #include "tensor/ops/elementwise.h"
 #include "tensor/tensor.h"
@@ -32,7 +32,7 @@ class CausalLm : public Module {
   DType compute_dtype() const { return compute_dtype_; }
   Device device() { return head().device(); }  // of the weights, and so of batches and activations
 
-  // What is kept of a layer for Backward (nn/run_layer.h).
+  // What is kept of a layer for Backward (nn/layer_runner.h).
   void set_gradient_checkpointing(Checkpointing c) { run_layer_.set_checkpointing(c); }
 
   virtual Variable Hidden(const Batch& batch, KvCache* cache) = 0;

@@ -6,13 +6,13 @@
 //   GgufName(*gemma, "model.layers.3.self_attn.q_proj.weight");                // "blk.3.attn_q.weight"
 //   Tensor w = FromGguf(*gemma, config, "blk.3.ffn_norm.weight", stored);      // without the 1 that GGUF adds
 //
-// | general.architecture | model_type  | rows of attn_q, attn_k | norm weights | note |
-// |----------------------|-------------|------------------------|--------------|----------------------------------------|
-// | llama                | llama       | halves interleaved [1] | w            | | | qwen2, qwen3         | the same |
-// as they are            | w            | qwen3: attn_q_norm, attn_k_norm        | | gemma2               | gemma2 | as
-// they are            | w + 1 [2]    | four norms a layer                     | | gemma3               | gemma3_text |
-// as they are            | w + 1 [2]    | the same, and attn_q_norm, attn_k_norm | | phi3                 | phi3 | as
-// they are            | w            | attn_qkv; gate and up are one, ffn_up  |
+//   general.architecture   model_type    attn_q, attn_k           norm weights   beyond Llama's tensors
+//   llama                  llama         halves interleaved [1]   w
+//   qwen2                  qwen2         rows as they are         w
+//   qwen3                  qwen3         rows as they are         w              attn_q_norm, attn_k_norm
+//   gemma2                 gemma2        rows as they are         w + 1 [2]      four norms a layer
+//   gemma3                 gemma3_text   rows as they are         w + 1 [2]      those, and attn_q_norm, attn_k_norm
+//   phi3                   phi3          rows as they are         w              attn_qkv; gate and up are one, ffn_up
 //
 // [1] gguf_rope.h. [2] Gemma's norms multiply by 1 + w; llama.cpp's converter stores that sum, in f32. Taking the 1
 // off again and adding it in the model gives the stored number back to the last bit where it is 1/2 or more, and

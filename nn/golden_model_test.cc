@@ -21,7 +21,7 @@
 #include "nn/load.h"
 #include "nn/model_config.h"
 #include "nn/module.h"
-#include "nn/run_layer.h"
+#include "nn/layer_runner.h"
 #include "tensor/io/file.h"
 #include "tensor/io/gguf.h"
 #include "tensor/io/safetensors.h"

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "nn/run_layer.h"
+#include "nn/layer_runner.h"
 #include "quant/nf4.h"
 #include "tensor/dtype.h"
 

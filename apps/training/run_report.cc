@@ -16,7 +16,7 @@
 #include "apps/training/useful_flops.h"
 #include "nn/linear_map.h"
 #include "nn/module.h"
-#include "nn/run_layer.h"
+#include "nn/layer_runner.h"
 #include "optim/adamw.h"
 #include "tensor/default_allocator.h"
 #include "tensor/io/atomic_file.h"

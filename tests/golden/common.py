@@ -106,3 +106,23 @@ def close(a, b, tolerance, what):
     """Fails where a is further than tolerance, relative to b's largest element, from b (or not a number)."""
     difference = ((a.double() - b.double()).abs().max() / b.double().abs().max()).item()
     assert difference <= tolerance, f"{what}: {difference} > {tolerance}"
+
+
+def last_logits(model, ids):
+    """Logits of the last of these tokens, [vocab]."""
+    with torch.no_grad():
+        return model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1]
+
+
+def greedy(model, ids, count):
+    """`count` greedy token ids, without stopping, and for each the distance of its logit to the next best."""
+    tokens, margins, cache, step = [], [], None, torch.tensor([ids])
+    with torch.no_grad():
+        for _ in range(count):
+            out = model(input_ids=step, past_key_values=cache, use_cache=True)
+            cache = out.past_key_values
+            top = out.logits[0, -1].topk(2)
+            tokens.append(top.indices[0].item())
+            margins.append((top.values[0] - top.values[1]).item())
+            step = torch.tensor([[tokens[-1]]])
+    return tokens, margins

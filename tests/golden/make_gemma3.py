@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from common import close, save, use_true_f64
+from common import close, greedy, last_logits, save, use_true_f64
 
 LONG = "\n".join(f"{i}. The {color} bird sat on the {place} and sang {i * 7 % 10} songs." for i, (color, place) in enumerate(
     (c, p) for c in ("red", "green", "blue", "grey", "white") for p in ("roof", "fence", "old oak tree", "bridge", "chimney", "wall", "gate", "hill", "well")))
@@ -30,25 +30,6 @@ GREEDY = 32
 COLUMNS = np.arange(4096) * 64 + 5
 
 
-def greedy(model, ids):
-    """GREEDY token ids, without stopping, and for each the distance of its logit to the next best."""
-    tokens, margins, cache, step = [], [], None, torch.tensor([ids])
-    with torch.no_grad():
-        for _ in range(GREEDY):
-            out = model(input_ids=step, past_key_values=cache, use_cache=True)
-            cache = out.past_key_values
-            top = out.logits[0, -1].topk(2)
-            tokens.append(top.indices[0].item())
-            margins.append((top.values[0] - top.values[1]).item())
-            step = torch.tensor([[tokens[-1]]])
-    return tokens, margins
-
-
-def last_logits(model, ids):
-    with torch.no_grad():
-        return model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1]
-
-
 def main():
     directory, file = os.path.split(os.path.abspath(sys.argv[1]))
     tokenizer = AutoTokenizer.from_pretrained(directory, gguf_file=file)
@@ -56,7 +37,7 @@ def main():
     ids = [tokenizer.encode(p) for p in PROMPTS]
     assert len(ids[-1]) > 600 and all(i[0] == tokenizer.bos_token_id for i in ids)
     f32_logits = [last_logits(model, i) for i in ids]
-    texts = [greedy(model, i) for i in ids[:4]]
+    texts = [greedy(model, i, GREEDY) for i in ids[:4]]
     use_true_f64()
     model = model.double()
     rows = torch.stack([last_logits(model, i) for i in ids])

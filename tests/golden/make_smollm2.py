@@ -15,7 +15,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 import nf4
-from common import IGNORED, causal_loss, close, save, use_true_f64
+from common import IGNORED, causal_loss, close, greedy, last_logits, save, use_true_f64
 from smollm2 import PROJECTIONS, build_model, build_tokenizer, checksum, mix, noise, read_weights
 
 PROMPTS = [
@@ -35,25 +35,6 @@ def fresh(weights):
     return build_model(weights).eval()
 
 
-def greedy(model, ids):
-    """Returns GREEDY token ids (no stopping) and for each the distance of its logit to the next best."""
-    tokens, margins, cache, step = [], [], None, torch.tensor([ids])
-    with torch.no_grad():
-        for _ in range(GREEDY):
-            out = model(input_ids=step, past_key_values=cache, use_cache=True)
-            cache = out.past_key_values
-            top = out.logits[0, -1].topk(2)
-            tokens.append(top.indices[0].item())
-            margins.append((top.values[0] - top.values[1]).item())
-            step = torch.tensor([[tokens[-1]]])
-    return tokens, margins
-
-
-def last_logits(model, ids):
-    with torch.no_grad():
-        return model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1]
-
-
 def make_logits(path, weights, tokenizer):
     loaded = AutoModelForCausalLM.from_pretrained(os.path.dirname(path), gguf_file=os.path.basename(path), dtype=torch.float32).eval()
     state = loaded.state_dict()
@@ -63,7 +44,7 @@ def make_logits(path, weights, tokenizer):
     model = fresh(weights)
     f32_logits = [last_logits(model, i) for i in ids]
     close(last_logits(loaded, ids[0]), f32_logits[0], 1e-5, "transformers' own reading of the file")
-    texts = [greedy(model, i) for i in ids]
+    texts = [greedy(model, i, GREEDY) for i in ids]
     use_true_f64()
     f64_logits = [last_logits(model.double(), i) for i in ids]
     for i, (a, b) in enumerate(zip(f32_logits, f64_logits)):

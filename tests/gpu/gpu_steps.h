@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "nn/model_config.h"
-#include "nn/run_layer.h"
+#include "nn/layer_runner.h"
 
 namespace lorikeet {
 

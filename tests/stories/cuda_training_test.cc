@@ -17,7 +17,7 @@
 #include "nn/host_embedding.h"
 #include "nn/kv_cache.h"
 #include "nn/load.h"
-#include "nn/run_layer.h"
+#include "nn/layer_runner.h"
 #include "optim/adamw.h"
 #include "optim/cuda_paged_store.h"
 #include "optim/resident_store.h"

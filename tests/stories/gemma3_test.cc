@@ -14,13 +14,9 @@
 #include "apps/model/open_model.h"
 #include "apps/text/tokenizer.h"
 #include "gtest/gtest.h"
-#include "nn/batch.h"
-#include "nn/causal_lm.h"
-#include "nn/kv_cache.h"
-#include "nn/model_config.h"
 #include "tensor/io/safetensors.h"
-#include "tensor/ops/reduce.h"
 #include "tensor/tensor.h"
+#include "tests/testing/golden_text.h"
 #include "tests/testing/model_cache.h"
 
 namespace lorikeet {
@@ -45,26 +41,10 @@ class Gemma3Test : public testing::Test {
     return *std::move(m);
   }
   Tensor Golden(const std::string& name) const { return *golden_->Read(name); }
-  std::vector<int32_t> Ids(const std::string& name) const {
-    const Tensor t = Golden(name);
-    return {t.data<int32_t>().begin(), t.data<int32_t>().end()};
-  }
+  std::vector<int32_t> Ids(const std::string& name) const { return GoldenIds(*golden_, name); }
 
   std::unique_ptr<SafetensorsFile> golden_;
 };
-
-Batch OneSequence(const Tensor& tokens, int64_t first_position) {
-  std::vector<int32_t> positions;
-  for (int64_t i = 0; i < tokens.size(); ++i) positions.push_back(static_cast<int32_t>(first_position + i));
-  return {tokens, Tensor::From<int32_t>(positions, {tokens.size()}),
-          Tensor::From<int32_t>({0, static_cast<int32_t>(tokens.size())}, {2})};
-}
-
-// f32 logits of the last row.
-Tensor LastLogits(CausalLm& lm, const Batch& batch, KvCache* cache) {
-  const Tensor h = lm.Hidden(batch, cache).value();
-  return lm.Logits(h.Slice(0, h.dim(0) - 1, h.dim(0)));
-}
 
 double LargestLogit(const Tensor& top_logits) {
   double largest = 0;
@@ -75,34 +55,18 @@ double LargestLogit(const Tensor& top_logits) {
 // The last prompt is longer than the window.
 TEST_F(Gemma3Test, LogitsOfFivePromptsAreTransformers) {
   const OpenedModel m = Open();
-  const Tensor columns = Golden("columns"), want = Golden("logits");
   const double allowed = kTolerance * LargestLogit(Golden("top_logits"));
-  double worst = 0;
-  for (int64_t p = 0; p < kPrompts; ++p) {
-    const Tensor logits = LastLogits(*m.lm, OneSequence(Golden(absl::StrCat("prompt.", p)), 0), nullptr);
-    for (int64_t j = 0; j < columns.size(); ++j) {
-      const float got = logits.data<float>()[static_cast<size_t>(columns.data<int32_t>()[static_cast<size_t>(j)])];
-      const double error = std::abs(got - want.data<float>()[static_cast<size_t>(p * columns.size() + j)]);
-      ASSERT_TRUE(error <= allowed) << "prompt " << p << " column " << j;
-      worst = std::max(worst, error);
-    }
-  }
+  const double worst = LargestLogitError(*m.lm, *golden_, kPrompts);
+  EXPECT_LE(worst, allowed);
   std::printf("worst logit error %.2e, allowed %.2e\n", worst, allowed);
 }
 
 TEST_F(Gemma3Test, GreedyTextOf32TokensIsTransformers) {
   const OpenedModel m = Open();
-  const ModelConfig& c = m.lm->config();
   const std::vector<int32_t> greedy = Ids("greedy");
   for (int64_t p = 0; p < kGreedyPrompts; ++p) {
-    Tensor input = Golden(absl::StrCat("prompt.", p));
-    KvCache cache(c.num_layers, input.size() + kGreedy, c.num_kv_heads, c.head_dim, DType::kF32);
-    for (int64_t i = 0; i < kGreedy; ++i) {
-      const Tensor logits = LastLogits(*m.lm, OneSequence(input, cache.length()), &cache);
-      const int32_t next = tensor::ArgMax(logits).data<int32_t>()[0];
-      ASSERT_EQ(next, greedy[static_cast<size_t>(p * kGreedy + i)]) << "prompt " << p << " token " << i;
-      input = Tensor::From<int32_t>({next}, {1});
-    }
+    const std::vector<int32_t> want(greedy.begin() + kGreedy * p, greedy.begin() + kGreedy * (p + 1));
+    EXPECT_EQ(GreedyTokens(*m.lm, *golden_, absl::StrCat("prompt.", p), kGreedy), want) << "prompt " << p;
   }
 }
 

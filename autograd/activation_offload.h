@@ -12,8 +12,8 @@
 // Ownership: a variable may outlive the ActivationOffload. Threads: those of the tape. Errors: out of pinned memory
 // ends the process, as out of memory does.
 // Source: Rajbhandari et al., "ZeRO-Infinity", 2021, section 5.1.2 (activation checkpoints in CPU memory).
-#ifndef LORIKEET_AUTOGRAD_OFFLOAD_H_
-#define LORIKEET_AUTOGRAD_OFFLOAD_H_
+#ifndef LORIKEET_AUTOGRAD_ACTIVATION_OFFLOAD_H_
+#define LORIKEET_AUTOGRAD_ACTIVATION_OFFLOAD_H_
 
 #include <memory>
 
@@ -33,4 +33,4 @@ class ActivationOffload {
 
 }  // namespace lorikeet
 
-#endif  // LORIKEET_AUTOGRAD_OFFLOAD_H_
+#endif  // LORIKEET_AUTOGRAD_ACTIVATION_OFFLOAD_H_

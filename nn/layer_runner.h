@@ -4,17 +4,17 @@
 //   h = run(h, [&layer, batch, rope, cache](const Variable& x) { return layer(x, batch, rope, cache); });
 //
 // kOff keeps what every op saves. kOn keeps a layer's input and runs the layer again in Backward: less memory, one more
-// forward pass. kOffload keeps that input in host memory (autograd/offload.h); on the CPU it is kOn.
+// forward pass. kOffload keeps that input in host memory (autograd/activation_offload.h); on the CPU it is kOn.
 // The layer's function lives until Backward: it holds what belongs to the batch by value, and the layer by reference.
-#ifndef LORIKEET_NN_RUN_LAYER_H_
-#define LORIKEET_NN_RUN_LAYER_H_
+#ifndef LORIKEET_NN_LAYER_RUNNER_H_
+#define LORIKEET_NN_LAYER_RUNNER_H_
 
 #include <cstdint>
 #include <utility>
 
 #include "absl/types/span.h"
 #include "autograd/checkpoint.h"
-#include "autograd/offload.h"
+#include "autograd/activation_offload.h"
 #include "autograd/tape.h"
 #include "autograd/variable.h"
 
@@ -40,4 +40,4 @@ class LayerRunner {
 
 }  // namespace lorikeet
 
-#endif  // LORIKEET_NN_RUN_LAYER_H_
+#endif  // LORIKEET_NN_LAYER_RUNNER_H_

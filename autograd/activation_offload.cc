@@ -1,4 +1,4 @@
-#include "autograd/offload.h"
+#include "autograd/activation_offload.h"
 
 #include <utility>
 #include <vector>
