@@ -13,8 +13,8 @@
 #include <utility>
 
 #include "absl/types/span.h"
-#include "autograd/checkpoint.h"
 #include "autograd/activation_offload.h"
+#include "autograd/checkpoint.h"
 #include "autograd/tape.h"
 #include "autograd/variable.h"
 

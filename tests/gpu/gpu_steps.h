@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "nn/model_config.h"
 #include "nn/layer_runner.h"
+#include "nn/model_config.h"
 
 namespace lorikeet {
 

@@ -1,5 +1,6 @@
-// What a file of golden logits and greedy text says of a real model (tests/golden/README.md, smollm2/ and gemma3_270m/):
-// tensors prompt.N i32 [n], columns i32 [c], logits f32 [prompts, c] of each prompt's last token, greedy i32 [prompts, m].
+// What a file of golden logits and greedy text says of a real model (tests/golden/README.md, smollm2/ and
+// gemma3_270m/): tensors prompt.N i32 [n], columns i32 [c], logits f32 [prompts, c] of each prompt's last token, greedy
+// i32 [prompts, m].
 //
 //   EXPECT_LE(LargestLogitError(lm, golden, /*prompts=*/5), 1e-3);       // infinite if a logit is not a number
 //   EXPECT_EQ(GreedyTokens(lm, golden, "prompt.0", 64), ...);
