@@ -12,6 +12,7 @@ __global__ void AddOne(int* x) { x[threadIdx.x] += 1; }
 class CusimRuntimeTest : public testing::Test {
  protected:
   void SetUp() override {
+    unsetenv("CUSIM_STREAMS");  // each test says how streams run
     ASSERT_EQ(cudaStreamCreateWithFlags(&compute_, cudaStreamNonBlocking), cudaSuccess);
     ASSERT_EQ(cudaStreamCreateWithFlags(&copies_, cudaStreamNonBlocking), cudaSuccess);
     ASSERT_EQ(cudaMalloc(&x_, 32 * sizeof(int)), cudaSuccess);
@@ -49,6 +50,36 @@ TEST_F(CusimRuntimeTest, AStreamSeesAnothersWorkOnlyAfterItsEvent) {
   cudaStreamSynchronize(copies_);
   EXPECT_EQ(static_cast<int*>(pinned)[0], 1);
   cudaFreeHost(pinned);
+}
+
+// What a copy on one stream finds of 64 kernels on the other, given just before: how often the kernel's work.
+int CopiesThatFound(int* x, cudaStream_t compute, cudaStream_t copies, cudaEvent_t event, bool waits) {
+  void* pinned = nullptr;
+  EXPECT_EQ(cudaMallocHost(&pinned, 4), cudaSuccess);
+  int found = 0;
+  for (int i = 0; i < 64; ++i) {
+    Launch(AddOne, 1, 32, 0, compute, x);
+    if (waits) {
+      cudaEventRecord(event, compute);
+      cudaStreamWaitEvent(copies, event);
+    }
+    cudaMemcpyAsync(pinned, x, 4, cudaMemcpyDeviceToHost, copies);
+    cudaStreamSynchronize(copies);
+    cudaStreamSynchronize(compute);
+    found += *static_cast<int*>(pinned) == x[0];
+  }
+  cudaFreeHost(pinned);
+  return found;
+}
+
+TEST_F(CusimRuntimeTest, ACopyThatDoesNotWaitFindsTheWorkAtOnceNeverOrAtRandom) {
+  EXPECT_EQ(CopiesThatFound(x_, compute_, copies_, event_, false), 0);
+  setenv("CUSIM_STREAMS", "eager", 1);
+  EXPECT_EQ(CopiesThatFound(x_, compute_, copies_, event_, false), 64);
+  setenv("CUSIM_STREAMS", "random:1", 1);
+  const int found = CopiesThatFound(x_, compute_, copies_, event_, false);
+  EXPECT_TRUE(found > 0 && found < 64) << found;
+  EXPECT_EQ(CopiesThatFound(x_, compute_, copies_, event_, true), 64);
 }
 
 TEST_F(CusimRuntimeTest, PinnedMemoryIsReadWhenTheCopyRunsAndPageableMemoryAtOnce) {
