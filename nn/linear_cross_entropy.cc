@@ -17,31 +17,6 @@
 namespace lorikeet {
 namespace {
 
-// The rows that have a target, and their targets, on the device.
-struct Answers {
-  Tensor rows;     // i32 [n]
-  Tensor targets;  // i32 [n]
-  Tensor place;    // i32 [tokens]: where a row is among those; n: it has no target
-};
-
-Answers FindAnswers(const Tensor& targets, Device device) {
-  std::vector<int32_t> rows, kept, place;
-  const Tensor flat = targets.Contiguous();
-  const absl::Span<const int32_t> all = flat.data<int32_t>();
-  for (size_t i = 0; i < all.size(); ++i) {
-    if (all[i] < 0) continue;
-    rows.push_back(static_cast<int32_t>(i));
-    kept.push_back(all[i]);
-  }
-  const int32_t n = static_cast<int32_t>(rows.size());
-  int32_t next = 0;
-  for (int32_t target : all) place.push_back(target < 0 ? n : next++);
-  const auto there = [device](const std::vector<int32_t>& v) {
-    return Tensor::From<int32_t>(v, {static_cast<int64_t>(v.size())}, device);
-  };
-  return {there(rows), there(kept), there(place)};
-}
-
 // Parameters of the head, collected so that their gradients can be kept apart until Backward.
 class CollectTrainable : public Visitor {
  public:
@@ -62,15 +37,13 @@ void Keep(const tensor::CrossEntropyResult& r, int64_t begin, const RowLosses& r
 }
 
 // scale*(softmax - onehot) of the chunk at `begin`, in the compute dtype; in place of the logits where that is theirs.
-Tensor LogitsGrad(const Tensor& logits, const Tensor& targets, DType dtype, const LinearCrossEntropyOptions& o,
+Tensor LogitsGrad(const Tensor& logits, const Answers& answers, DType dtype, const LinearCrossEntropyOptions& o,
                   int64_t begin, const RowLosses& rows) {
+  const Tensor targets = answers.targets.Slice(0, begin, begin + logits.dim(0));
   Tensor dlogits = dtype == logits.dtype() ? logits : Tensor::Empty(logits.shape(), dtype, logits.device());
-  Keep(tensor::CrossEntropyInto(logits, targets, o.scale, o.softcap, dlogits), begin, rows);
+  Keep(tensor::CrossEntropyInto(logits, targets, answers.scale, o.softcap, dlogits), begin, rows);
   return dlogits;
 }
-
-// The wide dtype that logits and the loss are kept in.
-DType LossDType(DType compute) { return compute == DType::kF64 ? DType::kF64 : DType::kF32; }
 
 // Loss of every chunk; with `dh` also the gradient of the rows, [n, hidden], through a frozen head.
 void FrozenHead(const Tensor& h, LinearMap& head, const Answers& answers, const LinearCrossEntropyOptions& o,
@@ -79,13 +52,12 @@ void FrozenHead(const Tensor& h, LinearMap& head, const Answers& answers, const 
     const int64_t end = std::min(begin + o.chunk, h.dim(0));
     Tensor logits = Tensor::Empty({end - begin, head.out_features()}, LossDType(h.dtype()), h.device());
     head.Forward(h.Slice(0, begin, end), logits, {});
-    const Tensor targets = answers.targets.Slice(0, begin, end);
     if (dh == nullptr) {
-      Keep(tensor::CrossEntropy(logits, targets, o.softcap), begin, rows);
+      Keep(tensor::CrossEntropy(logits, answers.targets.Slice(0, begin, end), o.softcap), begin, rows);
       continue;
     }
     Tensor part = dh->Slice(0, begin, end);
-    head.InputGrad(LogitsGrad(logits, targets, h.dtype(), o, begin, rows), part, {});
+    head.InputGrad(LogitsGrad(logits, answers, h.dtype(), o, begin, rows), part, {});
   }
 }
 
@@ -99,20 +71,47 @@ void TrainableHead(const Tensor& h, LinearMap& head, const Answers& answers, con
     const Variable x = tape.Leaf(h.Slice(0, begin, end), [&](Tensor g) { tensor::CopyInto(g, part); });
     const Variable y = head.Apply(x);
     const Tensor logits = y.value().Cast(LossDType(h.dtype()));
-    tape.Backward(y, LogitsGrad(logits, answers.targets.Slice(0, begin, end), h.dtype(), o, begin, rows));
+    tape.Backward(y, LogitsGrad(logits, answers, h.dtype(), o, begin, rows));
   }
 }
 
 }  // namespace
 
+DType LossDType(DType h) { return h == DType::kF64 ? DType::kF64 : DType::kF32; }
+
+Answers FindAnswers(const Tensor& targets, double scale, DType loss, Device device, int64_t multiple) {
+  LORIKEET_CHECK(targets.rank() == 1 && targets.dtype() == DType::kI32 && targets.device().is_cpu())
+      << "FindAnswers: targets is " << Describe(targets) << ", expected i32[tokens] on the CPU";
+  std::vector<int32_t> rows, kept, place;
+  const Tensor flat = targets.Contiguous();
+  const absl::Span<const int32_t> all = flat.data<int32_t>();
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (all[i] < 0) continue;
+    rows.push_back(static_cast<int32_t>(i));
+    kept.push_back(all[i]);
+  }
+  const size_t unit = static_cast<size_t>(multiple), padded = (rows.size() + unit - 1) / unit * unit;
+  rows.resize(padded, 0);
+  kept.resize(padded, -1);
+  int32_t next = 0;
+  for (int32_t target : all) place.push_back(target < 0 ? static_cast<int32_t>(padded) : next++);
+  const auto there = [device](const std::vector<int32_t>& v) {
+    return Tensor::From<int32_t>(v, {static_cast<int64_t>(v.size())}, device);
+  };
+  return {there(rows), there(kept), there(place), Tensor::Scalar(scale, loss, device)};
+}
+
 Variable LinearCrossEntropy(const Variable& h, LinearMap& head, const Tensor& targets,
                             const LinearCrossEntropyOptions& o, RowLosses* rows) {
-  LORIKEET_CHECK(h.value().rank() == 2 && targets.shape() == (Shape{h.value().dim(0)}) &&
-                 targets.dtype() == DType::kI32 && targets.device().is_cpu())
-      << "LinearCrossEntropy: h is " << Describe(h.value()) << ", targets " << Describe(targets)
-      << ", expected [tokens,hidden] and i32[tokens] on the CPU";
+  return LinearCrossEntropy(h, head, FindAnswers(targets, o.scale, LossDType(h.dtype()), h.value().device()), o, rows);
+}
+
+Variable LinearCrossEntropy(const Variable& h, LinearMap& head, const Answers& answers,
+                            const LinearCrossEntropyOptions& o, RowLosses* rows) {
+  LORIKEET_CHECK(h.value().rank() == 2 && answers.place.shape() == (Shape{h.value().dim(0)}))
+      << "LinearCrossEntropy: h is " << Describe(h.value()) << " for " << answers.place.size()
+      << " targets, expected [tokens,hidden] and i32[tokens]";
   const Device device = h.value().device();
-  const Answers answers = FindAnswers(targets, device);
   const int64_t n = answers.rows.size();
   const Tensor answered = tensor::GatherRows(h.value(), answers.rows);
   const RowLosses own = {Tensor::Empty({n}, LossDType(h.dtype()), device), Tensor::Empty({n}, DType::kI32, device)};
@@ -138,7 +137,7 @@ Variable LinearCrossEntropy(const Variable& h, LinearMap& head, const Tensor& ta
     FrozenHead(answered, head, answers, o, recording ? &dh : nullptr, own);
   }
   if (rows != nullptr) *rows = own;
-  const Tensor loss = tensor::Scale(tensor::SumAll(own.losses), o.scale);
+  const Tensor loss = tensor::Mul(tensor::SumAll(own.losses), answers.scale);
   if (!recording) return Variable(loss);
   std::vector<SavedValue> saved = {gathered, answers.place};
   saved.insert(saved.end(), held.begin(), held.end());

@@ -12,7 +12,8 @@
 // Without a single target the loss is 0, and so is every gradient: dh is zeros, the head's parameters get nothing.
 // Targets are on the CPU, where they are counted; everything else on h's device, and nothing here waits for it. So what
 // a step reports is read when the step is done: RowLosses keeps it, CountLosses(rows) reads it. Backward's dy may be on
-// the CPU (a constant 1), whatever the device.
+// the CPU (a constant 1), whatever the device. All that a pass needs of the host is in Answers, which can be made
+// before it: a pass that is captured (tensor/cuda_graph.h) takes them.
 // Targets at or above the vocabulary abort.
 // Source of the idea: Wijmans et al., "Cut your losses in large-vocabulary language models", 2024.
 #ifndef LORIKEET_NN_LINEAR_CROSS_ENTROPY_H_
@@ -22,12 +23,27 @@
 
 #include "autograd/variable.h"
 #include "nn/linear_map.h"
+#include "tensor/device.h"
+#include "tensor/dtype.h"
 #include "tensor/tensor.h"
 
 namespace lorikeet {
 
+// Which rows have a target, on h's device. Rows of padding are copies of row 0 with the target -1: their loss is 0.
+struct Answers {
+  Tensor rows;     // i32 [n]
+  Tensor targets;  // i32 [n]
+  Tensor place;    // i32 [tokens]: where a row is among those; n: it has no target
+  Tensor scale;    // one number of the loss's dtype
+};
+
+// `loss` is the loss's dtype, LossDType of h's. n is padded to a multiple of `multiple`, for shapes that repeat.
+Answers FindAnswers(const Tensor& targets, double scale, DType loss, Device device, int64_t multiple = 1);
+// f32; f64 for f64.
+DType LossDType(DType h);
+
 struct LinearCrossEntropyOptions {
-  float scale = 1;
+  float scale = 1;      // not where Answers are given, which have it
   float softcap = 0;    // > 0: logits become softcap * tanh(logits / softcap)
   int64_t chunk = 256;  // rows of logits that exist at a time
 };
@@ -39,6 +55,8 @@ struct RowLosses {
 };
 
 Variable LinearCrossEntropy(const Variable& h, LinearMap& head, const Tensor& targets,
+                            const LinearCrossEntropyOptions& options, RowLosses* rows = nullptr);
+Variable LinearCrossEntropy(const Variable& h, LinearMap& head, const Answers& answers,
                             const LinearCrossEntropyOptions& options, RowLosses* rows = nullptr);
 
 struct LossCounts {

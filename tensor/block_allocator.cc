@@ -65,8 +65,10 @@ BlockAllocator::Block* BlockAllocator::NewSegment(size_t size, bool small) {
   size_t segment = small ? kSmallSegment : std::max(kLargeSegment, least);
   void* p = base_->Allocate(segment);
   if (p == nullptr) {
-    ReleaseFreeSegments(free_small_);
-    ReleaseFreeSegments(free_large_);
+    if (segments_ == Segments::kReturn) {
+      ReleaseFreeSegments(free_small_);
+      ReleaseFreeSegments(free_large_);
+    }
     segment = small ? kSmallSegment : least;  // no more than is needed
     p = base_->Allocate(segment);
   }

@@ -7,7 +7,8 @@
 // the host's pages, a device's are all there from the start: a block is as large as asked, up to kGrain bytes more, and
 // the rest of a free block stays free. Of the free blocks the smallest that fits is taken; neighbours that are both
 // free become one. Small blocks (up to kSmall) live in segments of their own, so that they do not pin large ones.
-// When the base has nothing left, segments without a live block go back to it and it is asked again.
+// When the base has nothing left, segments without a live block go back to it and it is asked again; kKeep forbids it,
+// for memory whose addresses are still in use after it was freed (tensor/cuda_graph.h).
 // A freed block may be handed out at once although kernels that use it still wait in ComputeStream(): whoever gets it
 // uses it on the same stream, so after them. Memory that another stream uses must be held until an event of that
 // stream. Threads: any. Destruction returns all segments; live blocks must have been freed.
@@ -35,7 +36,9 @@ class BlockAllocator : public Allocator {
   static constexpr size_t kSmallSegment = size_t{2} << 20;
   static constexpr size_t kLargeSegment = size_t{32} << 20;  // or what is asked for, in multiples of 2 MiB
 
-  explicit BlockAllocator(Allocator* base) : base_(base) {}
+  enum class Segments : uint8_t { kReturn, kKeep };
+
+  explicit BlockAllocator(Allocator* base, Segments segments = Segments::kReturn) : base_(base), segments_(segments) {}
   ~BlockAllocator() override;
 
   void* Allocate(size_t bytes) override;
@@ -78,6 +81,7 @@ class BlockAllocator : public Allocator {
   void ReleaseFreeSegments(FreeBlocks& blocks);
 
   Allocator* const base_;
+  const Segments segments_;
   mutable std::mutex mutex_;
   FreeBlocks free_small_, free_large_;
   std::unordered_map<void*, std::unique_ptr<Block>> blocks_;  // live and free, by address

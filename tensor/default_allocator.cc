@@ -23,6 +23,8 @@ bool UnderAddressSanitizer() { return &__asan_init != nullptr; }
 
 bool IsMapped(size_t bytes) { return bytes >= kHugePage && !UnderAddressSanitizer(); }
 
+thread_local Allocator* scoped_device_memory = nullptr;
+
 SystemAllocator& System() {
   static SystemAllocator* const system = new SystemAllocator;
   return *system;
@@ -71,8 +73,13 @@ Allocator& DefaultAllocator(Device device) {
   if (device.is_cpu()) return HostMemory();
   LORIKEET_CHECK_EQ(device.index, 0) << "one process drives one device";
   LORIKEET_CHECK(CudaUnavailable().empty()) << "no tensor on " << ToString(device) << ": " << CudaUnavailable();
-  return DeviceMemory();
+  return scoped_device_memory != nullptr ? *scoped_device_memory : DeviceMemory();
 }
+
+DeviceMemoryScope::DeviceMemoryScope(Allocator& memory) : outer_(scoped_device_memory) {
+  scoped_device_memory = &memory;
+}
+DeviceMemoryScope::~DeviceMemoryScope() { scoped_device_memory = outer_; }
 
 TrackingAllocator& DeviceMemory() {
   static CudaAllocator* const cuda = new CudaAllocator;

@@ -23,8 +23,21 @@ namespace lorikeet {
 Allocator& DefaultAllocator(Device device);
 
 TrackingAllocator& HostMemory();    // == DefaultAllocator(kCpu)
-TrackingAllocator& DeviceMemory();  // == DefaultAllocator(Cuda(0)), which also checks that there is a device
+TrackingAllocator& DeviceMemory();  // == DefaultAllocator(Cuda(0)), which also checks that there is a device; and is
+                                    // another one within a DeviceMemoryScope
 CachingAllocator& HostCache();
+
+// While one is alive, its thread's tensors on the device come from `memory`, which has to outlive them.
+class DeviceMemoryScope {
+ public:
+  explicit DeviceMemoryScope(Allocator& memory);
+  ~DeviceMemoryScope();
+  DeviceMemoryScope(const DeviceMemoryScope&) = delete;
+  DeviceMemoryScope& operator=(const DeviceMemoryScope&) = delete;
+
+ private:
+  Allocator* const outer_;
+};
 
 // Straight from the operating system, returned to it on Free. Blocks of 2 MiB and more are mapped at 2 MiB boundaries
 // and asked to have huge pages.

@@ -21,34 +21,64 @@ Trainer::Trainer(CausalLm& model, std::vector<Parameter*> parameters, AdamW& opt
       schedule_(schedule),
       run_(run),
       stream_(stream),
-      options_(options) {}
+      options_(options) {
+  if (!options.cuda_graphs) return;
+  graphs_ = std::make_unique<StepGraphs>(parameters_, [this](const MicroBatch& b) { return ForwardAndBackward(b); });
+}
+
+// All of a step's, before the first one runs: its loss is the mean over the answer tokens of the whole step, whatever
+// the split into micro-batches.
+std::vector<MicroBatch> Trainer::MicroBatches(int64_t step, StepResult* result) const {
+  const Device device = model_.device();
+  const int64_t first = step * options_.gradient_accumulation_steps * options_.batch_size;
+  std::vector<ModelBatch> batches;
+  for (int64_t i = 0; i < options_.gradient_accumulation_steps; ++i) {
+    text::Batch rows = stream_.Get(first + i * options_.batch_size, options_.batch_size);
+    result->tokens += static_cast<int64_t>(rows.tokens.size());
+    result->answer_tokens += rows.num_targets();
+    result->causal_pairs += CausalPairs(rows.cu_seqlens);
+    if (graphs_ != nullptr) rows = Padded(std::move(rows), StepGraphs::kTokens, StepGraphs::kSequences);
+    batches.push_back(ToModelBatch(rows, device));
+  }
+  const double scale = 1.0 / static_cast<double>(result->answer_tokens);
+  std::vector<MicroBatch> out;
+  for (const ModelBatch& b : batches) {
+    out.push_back({b.inputs, FindAnswers(b.targets, scale, LossDType(model_.compute_dtype()), device,
+                                         graphs_ == nullptr ? 1 : StepGraphs::kAnswers)});
+  }
+  return out;
+}
+
+RowLosses Trainer::ForwardAndBackward(const MicroBatch& b) {
+  Tape tape;
+  RowLosses losses;
+  const Variable loss = LinearCrossEntropy(model_.Hidden(b.inputs, nullptr), model_.head(), b.answers,
+                                           {.softcap = model_.config().final_softcap}, &losses);
+  tape.Backward(loss, Tensor::Scalar(1, loss.dtype()));
+  return losses;
+}
 
 absl::Status Trainer::AccumulateGradients(int64_t step, StepResult* result) {
-  std::vector<ModelBatch> micro_batches;
-  std::vector<RowLosses> losses(static_cast<size_t>(options_.gradient_accumulation_steps));
-  const int64_t first = step * options_.gradient_accumulation_steps * options_.batch_size;
-  for (int64_t i = 0; i < options_.gradient_accumulation_steps; ++i) {
-    const text::Batch rows = stream_.Get(first + i * options_.batch_size, options_.batch_size);
-    micro_batches.push_back(ToModelBatch(rows, model_.device()));
-    result->tokens += micro_batches.back().inputs.tokens.size();
-    result->answer_tokens += micro_batches.back().num_targets;
-    result->causal_pairs += CausalPairs(rows.cu_seqlens);
-  }
-  // The mean over the answer tokens of the whole step, whatever the split into micro-batches.
-  const float scale = static_cast<float>(1.0 / static_cast<double>(result->answer_tokens));
+  const std::vector<MicroBatch> micro_batches = MicroBatches(step, result);
+  if (graphs_ != nullptr) graphs_->BeginStep();
+  std::vector<RowLosses> losses;
   for (size_t i = 0; i < micro_batches.size(); ++i) {
     if (run_ != nullptr) run_->key = options_.key.Fold(static_cast<uint64_t>(step)).Fold(i);
-    Tape tape;
-    const ModelBatch& b = micro_batches[i];
-    const Variable loss = LinearCrossEntropy(model_.Hidden(b.inputs, nullptr), model_.head(), b.targets,
-                                             {.scale = scale, .softcap = model_.config().final_softcap}, &losses[i]);
-    tape.Backward(loss, Tensor::Scalar(1, loss.dtype()));
+    const MicroBatch& b = micro_batches[i];
+    losses.push_back(graphs_ != nullptr ? graphs_->Run(b) : ForwardAndBackward(b));
   }
-  for (const RowLosses& rows : losses) result->loss += CountLosses(rows).loss_sum * scale;
+  double sum = 0;
+  for (const RowLosses& rows : losses) sum += CountLosses(rows).loss_sum;
+  result->loss = sum / static_cast<double>(result->answer_tokens);
   if (std::isfinite(result->loss)) return absl::OkStatus();
   return absl::FailedPreconditionError(
       absl::StrCat("step ", step + 1, ": the loss is ", result->loss,
                    "; nothing was updated. Lower --learning_rate, or look at this step's rows"));
+}
+
+void Trainer::DropGradients() {
+  if (graphs_ != nullptr) return graphs_->EndStep();
+  for (Parameter* p : parameters_) p->ZeroGrad();
 }
 
 absl::StatusOr<StepResult> Trainer::Step(int64_t step) {
@@ -74,7 +104,7 @@ absl::StatusOr<StepResult> Trainer::Step(int64_t step) {
     status = optimizer_.Step(result.learning_rate);
     if (run_ != nullptr) run_->weights_version = static_cast<uint64_t>(step) + 2;
   }
-  for (Parameter* p : parameters_) p->ZeroGrad();
+  DropGradients();
   if (!status.ok()) return status;
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;

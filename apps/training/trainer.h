@@ -11,16 +11,21 @@
 // between two steps is the undisturbed run, bit for bit.
 // The loss of a step is the mean over all answer tokens of its micro-batches. A loss or gradient norm that is not
 // finite stops the step before anything is updated.
+// With `cuda_graphs`, on a GPU, a micro-batch is padded to a shape that repeats, and its passes run as one captured
+// graph (step_graphs.h). Nothing in them may then depend on the step's number: no dropout, no kept norm of DoRA's.
 #ifndef LORIKEET_APPS_TRAINING_TRAINER_H_
 #define LORIKEET_APPS_TRAINING_TRAINER_H_
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "apps/text/batches.h"
+#include "apps/training/step_graphs.h"
 #include "autograd/parameter.h"
 #include "nn/causal_lm.h"
+#include "nn/linear_cross_entropy.h"
 #include "optim/adamw.h"
 #include "optim/schedule.h"
 #include "peft/adapter_run.h"
@@ -33,6 +38,7 @@ struct TrainerOptions {
   int64_t gradient_accumulation_steps = 1;
   double max_grad_norm = 1;  // <= 0: no clipping
   RngKey key;                // dropout
+  bool cuda_graphs = false;
 };
 
 struct StepResult {
@@ -58,7 +64,14 @@ class Trainer {
   // Step's first half: the gradient of the step's mean loss, added to the parameters' gradients.
   absl::Status AccumulateGradients(int64_t step, StepResult* result);
 
+  // Passes that ran as a graph.
+  int64_t graph_launches() const { return graphs_ == nullptr ? 0 : graphs_->launches(); }
+
  private:
+  std::vector<MicroBatch> MicroBatches(int64_t step, StepResult* result) const;
+  RowLosses ForwardAndBackward(const MicroBatch& batch);
+  void DropGradients();
+
   CausalLm& model_;
   std::vector<Parameter*> parameters_;
   AdamW& optimizer_;
@@ -66,6 +79,7 @@ class Trainer {
   AdapterRun* run_;
   const text::SequenceStream& stream_;
   TrainerOptions options_;
+  std::unique_ptr<StepGraphs> graphs_;  // null: without
 };
 
 }  // namespace lorikeet

@@ -44,15 +44,15 @@ void GemmaLayer::Visit(Visitor& v) {
 Gemma::Gemma(const ModelConfig& c, DType compute_dtype)
     : CausalLm(c, compute_dtype),
       embed_scale_(EmbedScale(c.hidden_size, compute_dtype)),
-      inv_freq_(tensor::RopeFrequencies(c.rope_theta, c.head_dim, c.rope_scaling)),
-      local_inv_freq_(c.rope_local_theta > 0 ? tensor::RopeFrequencies(c.rope_local_theta, c.head_dim) : inv_freq_),
+      rotary_(tensor::RopeFrequencies(c.rope_theta, c.head_dim, c.rope_scaling)),
+      local_rotary_(c.rope_local_theta > 0 ? Rotary(tensor::RopeFrequencies(c.rope_local_theta, c.head_dim)) : rotary_),
       norm_(c.hidden_size, c.rms_norm_eps, kStored) {
   for (int64_t i = 0; i < c.num_layers; ++i) layers_.push_back(std::make_unique<GemmaLayer>(c, i));
 }
 
 Variable Gemma::Hidden(const Batch& batch, KvCache* cache) {
-  const tensor::RopeTable everywhere = tensor::MakeRopeTable(batch.positions, inv_freq_);
-  const tensor::RopeTable local = tensor::MakeRopeTable(batch.positions, local_inv_freq_);
+  const tensor::RopeTable everywhere = rotary_(batch.positions);
+  const tensor::RopeTable local = local_rotary_(batch.positions);
   Variable h = Scale(embed()(batch.tokens, compute_dtype()), embed_scale_);
   for (size_t i = 0; i < layers_.size(); ++i) {
     const tensor::RopeTable& rope = config().WindowOf(static_cast<int64_t>(i)) > 0 ? local : everywhere;

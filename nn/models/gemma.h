@@ -21,6 +21,7 @@
 #include "nn/mlp.h"
 #include "nn/model_config.h"
 #include "nn/rms_norm.h"
+#include "nn/rotary.h"
 
 namespace lorikeet {
 
@@ -45,7 +46,7 @@ class Gemma : public CausalLm {
 
  private:
   double embed_scale_;
-  Tensor inv_freq_, local_inv_freq_;  // [head_dim / 2]; the latter in layers with a window
+  Rotary rotary_, local_rotary_;  // the latter in layers with a window
   std::vector<std::unique_ptr<GemmaLayer>> layers_;
   RmsNormLayer norm_;
 };

@@ -19,6 +19,7 @@
 #include "nn/mlp.h"
 #include "nn/model_config.h"
 #include "nn/rms_norm.h"
+#include "nn/rotary.h"
 
 namespace lorikeet {
 
@@ -42,7 +43,7 @@ class Llama : public CausalLm {
   void Visit(Visitor& v) override;
 
  private:
-  Tensor inv_freq_;  // [head_dim / 2]
+  Rotary rotary_;
   std::vector<std::unique_ptr<LlamaLayer>> layers_;
   RmsNormLayer norm_;
 };

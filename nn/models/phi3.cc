@@ -53,13 +53,13 @@ void Phi3Layer::Visit(Visitor& v) {
 
 Phi3::Phi3(const ModelConfig& c, DType compute_dtype)
     : CausalLm(c, compute_dtype),
-      inv_freq_(tensor::RopeFrequencies(c.rope_theta, c.rotary_dim(), c.rope_scaling)),
+      rotary_(tensor::RopeFrequencies(c.rope_theta, c.rotary_dim(), c.rope_scaling)),
       norm_(c.hidden_size, c.rms_norm_eps) {
   for (int64_t i = 0; i < c.num_layers; ++i) layers_.push_back(std::make_unique<Phi3Layer>(c, i));
 }
 
 Variable Phi3::Hidden(const Batch& batch, KvCache* cache) {
-  const tensor::RopeTable rope = tensor::MakeRopeTable(batch.positions, inv_freq_);
+  const tensor::RopeTable rope = rotary_(batch.positions);
   Variable h = embed()(batch.tokens, compute_dtype());
   for (const auto& layer : layers_) {
     h = run_layer()(h,

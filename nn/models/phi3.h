@@ -17,6 +17,7 @@
 #include "nn/linear.h"
 #include "nn/model_config.h"
 #include "nn/rms_norm.h"
+#include "nn/rotary.h"
 #include "tensor/ops/rope.h"
 
 namespace lorikeet {
@@ -45,7 +46,7 @@ class Phi3 : public CausalLm {
   void Visit(Visitor& v) override;
 
  private:
-  Tensor inv_freq_;  // [rotary_dim / 2]
+  Rotary rotary_;  // of the first rotary_dim numbers of a head
   std::vector<std::unique_ptr<Phi3Layer>> layers_;
   RmsNormLayer norm_;
 };

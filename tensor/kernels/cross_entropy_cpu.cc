@@ -105,7 +105,7 @@ void Grad(const RowBlocks<C>& row, C cap, int64_t target, const LogSumExp<C>& ls
 
 // A row is a task: a vocabulary is long. `dlogits` null: no gradient.
 template <typename C>
-void Run(const View& logits, const View& targets, double softcap, double scale, const View& losses, const View& correct,
+void Run(const View& logits, const View& targets, double softcap, C scale, const View& losses, const View& correct,
          const View* dlogits) {
   const C cap = static_cast<C>(softcap);
   ParallelFor(logits.dims[0], 1, [&](int64_t i, int64_t) {
@@ -120,7 +120,7 @@ void Run(const View& logits, const View& targets, double softcap, double scale, 
     if (dlogits == nullptr) return;
     RowBlocks<C> drow(*dlogits, i);
     if (target >= 0) {
-      Grad(row, cap, target, r.lse, static_cast<C>(scale), drow);
+      Grad(row, cap, target, r.lse, scale, drow);
     } else {
       drow.Map(row, [](const C*, auto* dx, int64_t, int64_t n) {
         std::fill(dx, dx + n, std::remove_pointer_t<decltype(dx)>());
@@ -133,10 +133,10 @@ void LossOnly(View logits, View targets, double softcap, View losses, View corre
   DispatchCompute(logits.dtype, [&]<typename C>() { Run<C>(logits, targets, softcap, 0, losses, correct, nullptr); });
 }
 
-void LossAndGrad(View logits, View targets, double softcap, double scale, View losses, View correct, View dlogits,
+void LossAndGrad(View logits, View targets, View scale, double softcap, View losses, View correct, View dlogits,
                  LaunchContext) {
   DispatchCompute(logits.dtype,
-                  [&]<typename C>() { Run<C>(logits, targets, softcap, scale, losses, correct, &dlogits); });
+                  [&]<typename C>() { Run<C>(logits, targets, softcap, *scale.ptr<C>(), losses, correct, &dlogits); });
 }
 
 }  // namespace

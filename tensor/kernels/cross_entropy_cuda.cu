@@ -121,7 +121,7 @@ struct Args {
   View logits;
   const int32_t* targets;
   Cap cap;
-  float scale;
+  const float* scale;  // null: no gradient
   float* losses;
   int32_t* correct;
 };
@@ -206,13 +206,13 @@ __global__ void __launch_bounds__(kThreads) LossAndGradKernel(Args<T> a, D* dlog
       continue;
     }
     const RowSummary r = Summarise(a, row, i, target);
-    const float factor = a.scale / r.sum;
+    const float scale = *a.scale, factor = scale / r.sum;
     row.Each([&](const auto& x, int64_t at) {
       constexpr int kN = sizeof(x) / sizeof(float);
       float dx[kN];
       for (int j = 0; j < kN; ++j) {
         const float z = a.cap(x[j]), p = factor * expf(z - r.max);
-        dx[j] = (at + j == target ? p - a.scale : p) * a.cap.Slope(z);
+        dx[j] = (at + j == target ? p - scale : p) * a.cap.Slope(z);
       }
       StoreGrad(dx, out + at);
     });
@@ -220,12 +220,12 @@ __global__ void __launch_bounds__(kThreads) LossAndGradKernel(Args<T> a, D* dlog
 }
 
 template <typename T>
-Args<T> ArgsOf(const View& logits, const View& targets, double softcap, double scale, const View& losses,
+Args<T> ArgsOf(const View& logits, const View& targets, const float* scale, double softcap, const View& losses,
                const View& correct) {
   return {logits,
           targets.ptr<int32_t>(),
           {static_cast<float>(softcap)},
-          static_cast<float>(scale),
+          scale,
           losses.ptr<float>(),
           correct.ptr<int32_t>()};
 }
@@ -238,18 +238,18 @@ void Loss(View logits, View targets, double softcap, View losses, View correct, 
   if (logits.dims[0] == 0) return;
   DispatchFloat(logits.dtype, "CrossEntropy", [&]<typename T>(T) {
     CheckCuda(Launch(LossKernel<T>, BlocksFor(logits), kThreads, 0, StreamOf(context),
-                     ArgsOf<T>(logits, targets, softcap, 0, losses, correct)),
+                     ArgsOf<T>(logits, targets, nullptr, softcap, losses, correct)),
               "cross-entropy");
   });
 }
 
-void LossAndGrad(View logits, View targets, double softcap, double scale, View losses, View correct, View dlogits,
+void LossAndGrad(View logits, View targets, View scale, double softcap, View losses, View correct, View dlogits,
                  LaunchContext context) {
   if (logits.dims[0] == 0) return;
   DispatchFloat(logits.dtype, "CrossEntropy", [&]<typename T>(T) {
     DispatchFloat(dlogits.dtype, "CrossEntropy", [&]<typename D>(D) {
       CheckCuda(Launch(LossAndGradKernel<T, D>, BlocksFor(logits), kThreads, 0, StreamOf(context),
-                       ArgsOf<T>(logits, targets, softcap, scale, losses, correct), dlogits.ptr<D>()),
+                       ArgsOf<T>(logits, targets, scale.ptr<float>(), softcap, losses, correct), dlogits.ptr<D>()),
                 "cross-entropy gradient");
     });
   });

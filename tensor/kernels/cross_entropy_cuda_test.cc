@@ -32,15 +32,15 @@ class CrossEntropyCudaTest : public CudaKernelTest {
   static void ExpectAgrees(const Pair& logits, const Pair& targets, double softcap, DType grad_dtype) {
     const int64_t n = logits.cpu.dim(0);
     const Pair losses = Result({n}, DType::kF32), correct = Result({n}, DType::kI32);
-    const Pair dlogits = Result(logits.cpu.shape(), grad_dtype);
+    const Pair dlogits = Result(logits.cpu.shape(), grad_dtype), scale = Of(Tensor::Scalar(0.125, DType::kF32));
     kCpuCrossEntropy.loss(logits.cpu.view(), targets.cpu.view(), softcap, losses.cpu.view(), correct.cpu.view(), {});
     kCudaCrossEntropy.loss(logits.cuda.view(), targets.cuda.view(), softcap, losses.cuda.view(), correct.cuda.view(),
                            {});
     EXPECT_TRUE(Agrees(losses, 1));
     EXPECT_TRUE(Agrees(correct));
-    kCpuCrossEntropy.loss_and_grad(logits.cpu.view(), targets.cpu.view(), softcap, 0.125, losses.cpu.view(),
+    kCpuCrossEntropy.loss_and_grad(logits.cpu.view(), targets.cpu.view(), scale.cpu.view(), softcap, losses.cpu.view(),
                                    correct.cpu.view(), dlogits.cpu.view(), {});
-    kCudaCrossEntropy.loss_and_grad(logits.cuda.view(), targets.cuda.view(), softcap, 0.125, losses.cuda.view(),
+    kCudaCrossEntropy.loss_and_grad(logits.cuda.view(), targets.cuda.view(), scale.cuda.view(), softcap, losses.cuda.view(),
                                     correct.cuda.view(), dlogits.cuda.view(), {});
     EXPECT_TRUE(Agrees(losses, 1));
     EXPECT_TRUE(Agrees(correct));
@@ -69,9 +69,10 @@ TEST_P(CrossEntropyCudaTest, TheGradientMayHaveAnotherDtype) {
 TEST_P(CrossEntropyCudaTest, TheGradientMayReplaceTheLogits) {
   const Pair logits = Values({7, 77}, 1, -6, 6), targets = SomeTargets(7, 77);
   const Pair losses = Result({7}, DType::kF32), correct = Result({7}, DType::kI32);
-  kCpuCrossEntropy.loss_and_grad(logits.cpu.view(), targets.cpu.view(), 5, 1, losses.cpu.view(), correct.cpu.view(),
+  const Pair scale = Of(Tensor::Scalar(1, DType::kF32));
+  kCpuCrossEntropy.loss_and_grad(logits.cpu.view(), targets.cpu.view(), scale.cpu.view(), 5, losses.cpu.view(), correct.cpu.view(),
                                  logits.cpu.view(), {});
-  kCudaCrossEntropy.loss_and_grad(logits.cuda.view(), targets.cuda.view(), 5, 1, losses.cuda.view(),
+  kCudaCrossEntropy.loss_and_grad(logits.cuda.view(), targets.cuda.view(), scale.cuda.view(), 5, losses.cuda.view(),
                                   correct.cuda.view(), logits.cuda.view(), {});
   EXPECT_TRUE(Agrees(losses, 1));
   EXPECT_TRUE(Agrees(logits, 1e-2));

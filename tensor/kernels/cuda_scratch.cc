@@ -3,10 +3,15 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "tensor/allocator.h"
 #include "tensor/default_allocator.h"
-#include "tensor/device.h"
 
 namespace lorikeet::internal {
+namespace {
+int64_t generation = 0;
+}
+
+int64_t CudaScratchGeneration() { return generation; }
 
 void* CudaScratch(CudaScratchSlot slot, size_t bytes) {
   struct Buffer {
@@ -17,7 +22,7 @@ void* CudaScratch(CudaScratchSlot slot, size_t bytes) {
   Buffer& b = buffers[slot];
   if (bytes <= b.bytes) return b.data;
   // What is queued may still use the old buffer; whoever gets its memory next comes after, on the same stream.
-  Allocator& memory = DefaultAllocator(Cuda(0));
+  Allocator& memory = DeviceMemory();
   memory.Free(b.data, b.bytes);
   b = {};
   const size_t rounded = (bytes + bytes / 4 + 255) / 256 * 256;  // a quarter more, so that growing ends soon
@@ -29,6 +34,7 @@ void* CudaScratch(CudaScratchSlot slot, size_t bytes) {
     std::_Exit(3);
   }
   b.bytes = rounded;
+  ++generation;
   return b.data;
 }
 

@@ -33,9 +33,12 @@ CrossEntropyResult CrossEntropy(const Tensor& logits, const Tensor& targets, dou
   return r;
 }
 
-CrossEntropyResult CrossEntropyInto(const Tensor& logits, const Tensor& targets, double scale, double softcap,
+CrossEntropyResult CrossEntropyInto(const Tensor& logits, const Tensor& targets, const Tensor& scale, double softcap,
                                     Tensor& dlogits) {
   CrossEntropyResult r = MakeResult("CrossEntropyInto", logits, targets, softcap);
+  CheckDType("CrossEntropyInto", "scale", scale, r.losses.dtype());
+  CheckShape("CrossEntropyInto", "scale", scale, {});
+  CheckSameDevice("CrossEntropyInto", logits, scale);
   CheckFloat("CrossEntropyInto", dlogits);
   CheckShape("CrossEntropyInto", "dlogits", dlogits, logits.shape());
   LORIKEET_CHECK(dlogits.contiguous() && (dlogits.dtype() == DType::kF64) == (logits.dtype() == DType::kF64))
@@ -43,7 +46,7 @@ CrossEntropyResult CrossEntropyInto(const Tensor& logits, const Tensor& targets,
       << ", expected it contiguous, and f64 for f64";
   const Tensor rows = logits.Contiguous();
   KernelOrDie(KernelsFor(logits.device()).loss_and_grad, "CrossEntropyInto", logits)(
-      rows.view(), targets.Contiguous().view(), softcap, scale, r.losses.view(), r.correct.view(), dlogits.view(), {});
+      rows.view(), targets.Contiguous().view(), scale.view(), softcap, r.losses.view(), r.correct.view(), dlogits.view(), {});
   return r;
 }
 

@@ -1,7 +1,7 @@
 // Cross-entropy of logits against target classes, row by row.
 //
 //   auto [losses, correct] = CrossEntropy(logits, targets);              // [n, vocab], i32 [n] -> f32 [n], i32 [n]
-//   CrossEntropyInto(logits, targets, 1.0 / answer_tokens, 0, dlogits);  // the same, and the gradient
+//   CrossEntropyInto(logits, targets, scale, 0, dlogits);                // the same, and the gradient
 //
 //   losses[i]  = ln sum_j e^z[i,j] - z[i,t],   t = targets[i],  z = softcap * tanh(logits / softcap), or logits if it
 //                is 0
@@ -25,9 +25,10 @@ struct CrossEntropyResult {
 
 CrossEntropyResult CrossEntropy(const Tensor& logits, const Tensor& targets, double softcap = 0);
 
-// One parallel pass over the rows. dlogits has logits' shape, is contiguous, of any float dtype (f64 with f64), and may
+// One parallel pass over the rows. scale is one number of losses' dtype on their device: what differs from step to step
+// is read when the kernel runs, so that its launch may be repeated (tensor/cuda_graph.h). dlogits has logits' shape, is contiguous, of any float dtype (f64 with f64), and may
 // be logits itself.
-CrossEntropyResult CrossEntropyInto(const Tensor& logits, const Tensor& targets, double scale, double softcap,
+CrossEntropyResult CrossEntropyInto(const Tensor& logits, const Tensor& targets, const Tensor& scale, double softcap,
                                     Tensor& dlogits);
 
 }  // namespace lorikeet::tensor

@@ -23,6 +23,10 @@ Tensor Targets(std::vector<int32_t> t) {
   return Tensor::From<int32_t>(absl::MakeConstSpan(t), {static_cast<int64_t>(t.size())});
 }
 
+Tensor ScaleOf(const Tensor& logits, double scale) {
+  return Tensor::Scalar(scale, logits.dtype() == DType::kF64 ? DType::kF64 : DType::kF32);
+}
+
 struct Reference {
   std::vector<double> losses, grad;
 };
@@ -59,7 +63,7 @@ TEST(CrossEntropyTest, LossesAndGradientMatchTheirDefinitionInEveryDType) {
       EXPECT_EQ(r.losses.dtype(), dtype == DType::kF64 ? DType::kF64 : DType::kF32);
       EXPECT_TRUE(IsClose(r.losses, want.losses, Tolerance(r.losses.dtype())));
       Tensor grad = logits.Clone();
-      const CrossEntropyResult in_place = CrossEntropyInto(grad, Targets(t), 0.25, cap, grad);
+      const CrossEntropyResult in_place = CrossEntropyInto(grad, Targets(t), ScaleOf(grad, 0.25), cap, grad);
       EXPECT_TRUE(SameBits(in_place.losses, r.losses));
       EXPECT_TRUE(IsClose(grad, want.grad, Tolerance(dtype)));
       EXPECT_TRUE(SameBits(CrossEntropy(Strided(logits), Targets(t), cap).losses, r.losses));
@@ -72,8 +76,8 @@ TEST(CrossEntropyTest, TheGradientMayBeNarrowerThanTheLogits) {
   const Tensor logits = RandomTensor({3, 2501}, DType::kF32, 1, -9, 9);
   for (double cap : {0.0, 5.0}) {
     Tensor wide = logits.Clone(), narrow = Tensor::Full({3, 2501}, kNaN, DType::kBF16);
-    const CrossEntropyResult r = CrossEntropyInto(logits, Targets(t), 0.25, cap, narrow);
-    EXPECT_TRUE(SameBits(r.losses, CrossEntropyInto(wide, Targets(t), 0.25, cap, wide).losses));
+    const CrossEntropyResult r = CrossEntropyInto(logits, Targets(t), ScaleOf(logits, 0.25), cap, narrow);
+    EXPECT_TRUE(SameBits(r.losses, CrossEntropyInto(wide, Targets(t), ScaleOf(wide, 0.25), cap, wide).losses));
     EXPECT_TRUE(SameBits(narrow, wide.Cast(DType::kBF16)));
   }
 }
@@ -83,7 +87,7 @@ TEST(CrossEntropyTest, TheGradientInF64EqualsCentralDifferences) {
   for (double cap : {0.0, 3.0}) {
     Tensor grad = RandomTensor({2, 7}, DType::kF64, 1);
     const std::vector<double> x = Values(grad);
-    CrossEntropyInto(grad, Targets(t), 1, cap, grad);
+    CrossEntropyInto(grad, Targets(t), ScaleOf(grad, 1), cap, grad);
     const double h = 1e-5;
     for (size_t i = 0; i < x.size(); ++i) {
       std::vector<double> up = x, down = x;
@@ -104,7 +108,7 @@ TEST(CrossEntropyTest, CorrectSaysWhetherTheTargetIsTheFirstLargest) {
 
 TEST(CrossEntropyTest, AllRowsIgnoredGiveZeros) {
   Tensor logits = FromDoubles({1, kNaN, kInf, 4}, {2, 2}, DType::kF32);
-  const CrossEntropyResult r = CrossEntropyInto(logits, Targets({-1, -1}), 1, 0, logits);
+  const CrossEntropyResult r = CrossEntropyInto(logits, Targets({-1, -1}), ScaleOf(logits, 1), 0, logits);
   EXPECT_TRUE(IsClose(r.losses, {0, 0}, 0));
   EXPECT_TRUE(IsClose(logits, {0, 0, 0, 0}, 0));
 }
@@ -112,7 +116,7 @@ TEST(CrossEntropyTest, AllRowsIgnoredGiveZeros) {
 TEST(CrossEntropyTest, HugeLogitsDoNotOverflow) {
   for (DType dtype : {DType::kF64, DType::kF32}) {
     Tensor logits = FromDoubles({1e4, -1e4, 0, 1e4, -1e4, 0}, {2, 3}, dtype);
-    const CrossEntropyResult r = CrossEntropyInto(logits, Targets({0, 1}), 1, 0, logits);
+    const CrossEntropyResult r = CrossEntropyInto(logits, Targets({0, 1}), ScaleOf(logits, 1), 0, logits);
     EXPECT_TRUE(IsClose(r.losses, {0, 2e4}, 0));
     EXPECT_TRUE(IsClose(logits, {0, 0, 0, 1, -1, 0}, 0));
   }
@@ -120,7 +124,7 @@ TEST(CrossEntropyTest, HugeLogitsDoNotOverflow) {
 
 TEST(CrossEntropyTest, NaNMakesItsRowsLossAndGradientNaNAndNoOther) {
   Tensor logits = FromDoubles({0, kNaN, 0, 0, 0, 0, -kInf, -kInf}, {4, 2}, DType::kF32);
-  const CrossEntropyResult r = CrossEntropyInto(logits, Targets({0, 0, 1, 0}), 1, 0, logits);
+  const CrossEntropyResult r = CrossEntropyInto(logits, Targets({0, 0, 1, 0}), ScaleOf(logits, 1), 0, logits);
   const double ln2 = std::log(2.0);
   EXPECT_TRUE(IsClose(r.losses, {kNaN, ln2, ln2, kNaN}, 1e-6));
   EXPECT_TRUE(IsClose(logits.Slice(0, 0, 2), {kNaN, kNaN, -0.5, 0.5}, 1e-6));
@@ -131,10 +135,10 @@ TEST(CrossEntropyTest, EmptyTensorsAndAnyNumberOfThreadsWork) {
   const Tensor logits = RandomTensor({20, 5003}, DType::kBF16, 1);
   const Tensor targets = Targets(std::vector<int32_t>(20, 7));
   Tensor first = logits.Clone();
-  const Tensor losses = CrossEntropyInto(first, targets, 1, 0, first).losses;
+  const Tensor losses = CrossEntropyInto(first, targets, ScaleOf(first, 1), 0, first).losses;
   ForEachThreadCount([&] {
     Tensor grad = logits.Clone();
-    EXPECT_TRUE(SameBits(CrossEntropyInto(grad, targets, 1, 0, grad).losses, losses));
+    EXPECT_TRUE(SameBits(CrossEntropyInto(grad, targets, ScaleOf(grad, 1), 0, grad).losses, losses));
     EXPECT_TRUE(SameBits(grad, first));
   });
 }
@@ -145,9 +149,9 @@ TEST(CrossEntropyDeathTest, MisuseIsNamed) {
   EXPECT_DEATH(CrossEntropy(logits, Targets({-2, 0})), "targets\\[0\\] is -2");
   EXPECT_DEATH(CrossEntropy(logits, Targets({0})), "targets is i32\\[1\\], expected shape \\[2\\]");
   Tensor strided = logits.Transpose(0, 1);
-  EXPECT_DEATH(CrossEntropyInto(strided, Targets({0, 0, 0}), 1, 0, strided), "expected it contiguous");
+  EXPECT_DEATH(CrossEntropyInto(strided, Targets({0, 0, 0}), ScaleOf(strided, 1), 0, strided), "expected it contiguous");
   Tensor wide = Tensor::Zeros({2, 3}, DType::kF64);
-  EXPECT_DEATH(CrossEntropyInto(logits, Targets({0, 0}), 1, 0, wide), "f64 for f64");
+  EXPECT_DEATH(CrossEntropyInto(logits, Targets({0, 0}), ScaleOf(logits, 1), 0, wide), "f64 for f64");
 }
 
 }  // namespace

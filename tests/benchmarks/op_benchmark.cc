@@ -153,9 +153,10 @@ std::vector<Case> Tokens(int64_t e) {
            }},
           // f32 logits are read, their gradient is written in the dtype.
           {"cross_entropy_grad", 256 * kVocab * (4 + e), [targets](DType t, uint64_t s) -> Run {
-             return [targets, t, logits = Noise({256, kVocab}, DType::kF32, s)] {
+             return [targets, t, logits = Noise({256, kVocab}, DType::kF32, s),
+                     scale = Tensor::Scalar(1e-3, DType::kF32)] {
                Tensor dlogits = Tensor::Empty(logits.shape(), t);
-               tensor::CrossEntropyInto(logits, targets, 1e-3, 0, dlogits);
+               tensor::CrossEntropyInto(logits, targets, scale, 0, dlogits);
                Use(dlogits);
              };
            }}};

@@ -175,9 +175,10 @@ void RegisterTokens(DType t, int64_t e) {
   });
   // f32 logits are read, their gradient is written in the dtype.
   Moves(t, "cross_entropy_grad", kLogitRows * kVocab * (4 + e), [=]() -> Run {
-    return [t, x = Noise({kLogitRows, kVocab}, DType::kF32, 1), ids = Ints(kLogitRows, kVocab)] {
+    return [t, x = Noise({kLogitRows, kVocab}, DType::kF32, 1), ids = Ints(kLogitRows, kVocab),
+            scale = Tensor::Scalar(1e-3, DType::kF32, Cuda(0))] {
       Tensor dx = Tensor::Empty(x.shape(), t, Cuda(0));
-      tensor::CrossEntropyInto(x, ids, 1e-3, 0, dx);
+      tensor::CrossEntropyInto(x, ids, scale, 0, dx);
     };
   });
 }

@@ -44,10 +44,12 @@ struct Setting {
   Checkpointing checkpointing = Checkpointing::kOff;
   bool host_embedding = false;
   DType state = DType::kF32;
+  bool graphs = false;
 };
 
 struct Outcome {
   std::vector<double> losses;
+  int64_t graph_launches = 0;
   std::vector<Tensor> values;  // of the parameters that trained, on the CPU
 };
 
@@ -81,7 +83,11 @@ Outcome Train(const Setting& s, Device device) {
   AdamW optimizer(parameters, {}, StoreFor(s, StateElements(parameters, s.state), device));
   const Schedule schedule(ScheduleType::kConstant, s.whole ? 1e-3 : 1e-2, 0, kSteps);
   Trainer trainer(*lm, parameters, optimizer, schedule, &run, stream,
-                  {.batch_size = 2, .gradient_accumulation_steps = 2, .max_grad_norm = 1, .key = {.seed = 4}});
+                  {.batch_size = 2,
+                   .gradient_accumulation_steps = 2,
+                   .max_grad_norm = 1,
+                   .key = {.seed = 4},
+                   .cuda_graphs = s.graphs && device.is_cuda()});
   Outcome out;
   for (int64_t step = 0; step < kSteps; ++step) {
     const absl::StatusOr<StepResult> r = trainer.Step(step);
@@ -89,6 +95,7 @@ Outcome Train(const Setting& s, Device device) {
     if (r.ok()) out.losses.push_back(r->loss);
   }
   for (const Parameter* p : parameters) out.values.push_back(p->value.To(kCpu));
+  out.graph_launches = trainer.graph_launches();
   return out;
 }
 
@@ -113,6 +120,8 @@ TEST_P(CudaTrainingTest, LossesAreTheCpusAndTheBitsRepeat) {
         << "step " << i + 1 << ": " << there.losses[i] << " on the device, " << here.losses[i] << " on the CPU";
   }
   ExpectSameBits(Train(GetParam(), Cuda(0)), there);
+  // All but the first of two micro-batches a step: they have one shape.
+  EXPECT_EQ(there.graph_launches, GetParam().graphs ? 2 * kSteps - 1 : 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -123,7 +132,11 @@ INSTANTIATE_TEST_SUITE_P(
         Setting{.name = "QdoraWithCheckpointing", .four_bit = true, .dora = true, .checkpointing = Checkpointing::kOn},
         Setting{.name = "LoraWithOffload", .checkpointing = Checkpointing::kOffload, .host_embedding = true},
         Setting{.name = "Whole", .model = "llama_tied", .whole = true}, Setting{.name = "Gpt2", .model = "gpt2"},
-        Setting{.name = "Gemma2", .model = "gemma2"}),
+        Setting{.name = "Gemma2", .model = "gemma2"}, Setting{.name = "LoraInGraphs", .graphs = true},
+        Setting{
+            .name = "QloraInGraphs", .four_bit = true, .checkpointing = Checkpointing::kOn, .graphs = true},
+        Setting{.name = "WholeInGraphs", .model = "llama_tied", .whole = true, .graphs = true},
+        Setting{.name = "Gemma2InGraphs", .model = "gemma2", .host_embedding = true, .graphs = true}),
     [](const testing::TestParamInfo<Setting>& info) { return info.param.name; });
 
 TEST(CudaPagedTrainingTest, PagedStateGivesTheBitsOfResidentState) {

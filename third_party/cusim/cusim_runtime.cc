@@ -164,6 +164,8 @@ const char* cudaGetErrorString(cudaError_t error) {
       return "out of memory";
     case cudaErrorStreamCaptureUnsupported:
       return "operation not permitted when stream is capturing";
+    case cudaErrorStreamCaptureIsolation:
+      return "dependency created on uncaptured work in another stream";
     default:
       return "simulated error";
   }
@@ -274,6 +276,9 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
   CusimStream* const other = event->stream;
   const uint64_t at = event->at;
   if (other == nullptr || other == stream) return cudaSuccess;
+  if (other->capture != nullptr || (stream != nullptr && stream->capture != nullptr)) {
+    return Fail(cudaErrorStreamCaptureIsolation);
+  }
   return Enqueue(stream, [=] { RunUntil(other, at); });
 }
 

@@ -1,0 +1,57 @@
+// CudaGraph: work for the device that is given once, kept, and from then on given again by one call.
+//
+//   Tensor x = ..., y;                                     // on the device
+//   auto work = [&] { y = tensor::Square(x); };
+//   work();                                                // once as usual: libraries and scratch are set up
+//   CudaGraph graph;
+//   graph.Capture([&] { work(); });                        // y has memory now, nothing has run
+//   tensor::CopyInto(next, x);  graph.Launch();            // now y is next^2
+//
+// A small model's step is a thousand short kernels; giving them one by one takes the host longer than the device needs
+// to run them. A graph's launch costs the same however many there are.
+//
+// What is kept are launches with their arguments: the addresses and the numbers of the time of capture. So what
+// changes comes in through tensors that stay where they are, and a number that changes must be one in a tensor. Work
+// that waits for the device, or copies from or to pageable host memory, cannot be captured: CUDA's message ends the
+// process. So does work on another stream, and a scratch buffer that grows meanwhile, for it was not run before.
+// Memory: what the work allocates comes from GraphMemory(), which returns nothing while the process lives: what was
+// freed during a capture is used again by the same and by later captures, never by others. So a tensor that the work
+// leaves, y, holds its values until the next launch of any graph; while its handle lives its memory is its own.
+// valid() becomes false when scratch memory (tensor/kernels/cuda_scratch.h), whose address the graph holds, has moved:
+// Launch then aborts; capture anew. Threads: the one that gives the device its work. Only where CudaUnavailable() is
+// empty. Source: CUDA C++ Programming Guide, "CUDA Graphs"; the private pool as PyTorch's torch.cuda.graph has it.
+#ifndef LORIKEET_TENSOR_CUDA_GRAPH_H_
+#define LORIKEET_TENSOR_CUDA_GRAPH_H_
+
+#include <cstdint>
+
+#include "absl/functional/function_ref.h"
+#include "tensor/block_allocator.h"
+
+namespace lorikeet {
+
+class CudaGraph {
+ public:
+  CudaGraph() = default;
+  ~CudaGraph();
+  CudaGraph(CudaGraph&& other) noexcept;
+  CudaGraph& operator=(CudaGraph&&) = delete;
+
+  // Once. Nothing that `work` gives to the device runs before Launch.
+  void Capture(absl::FunctionRef<void()> work);
+  // Gives the work to ComputeStream().
+  void Launch();
+  bool captured() const { return graph_ != nullptr; }
+  bool valid() const;
+
+ private:
+  void* graph_ = nullptr;  // a cudaGraphExec_t
+  int64_t scratch_ = 0;    // generation of the scratch buffers that it was captured with
+};
+
+// The memory of all graphs, in segments of DeviceMemory()'s.
+BlockAllocator& GraphMemory();
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_TENSOR_CUDA_GRAPH_H_
