@@ -32,6 +32,7 @@ Tensor AdapterMap::Mask::operator()(const Tensor& x) const { return p > 0 ? tens
 
 AdapterMap::Mask AdapterMap::CurrentMask() const {
   if (run_ == nullptr || !run_->training || dropout_ == 0) return {};
+  if (run_->key_in_memory != nullptr) return {dropout_, KeySource(run_->key_in_memory, index_)};
   return {dropout_, run_->key.Fold(index_)};
 }
 

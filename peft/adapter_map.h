@@ -67,7 +67,7 @@ class AdapterMap : public LinearMap {
   // What dropout does in one pass; p = 0 when evaluating.
   struct Mask {
     float p = 0;
-    RngKey key;
+    KeySource key = RngKey{};
     Tensor operator()(const Tensor& x) const;
   };
   Mask CurrentMask() const;

@@ -3,7 +3,7 @@
 //   AdapterRun run;
 //   run.training = true;
 //   run.key = root.Fold(step).Fold(micro_batch);        // before each forward pass: the dropout masks' randomness
-//   run.weights_version = step + 1;                     // optional: what depends on the weights alone is kept
+//   ++run.weights_version;                              // after each update: what depends on the weights alone is kept
 //
 // Each adapter folds its own index into the key. Ownership: the trainer owns it; the maps keep a pointer, so it must
 // outlive the model. Without one (nullptr) adapters run in evaluation mode and keep nothing. Threads: not to be changed
@@ -19,6 +19,7 @@ namespace lorikeet {
 
 struct AdapterRun {
   RngKey key;
+  const RngKey* key_in_memory = nullptr;  // not null: instead of `key`, in the adapters' memory; read by the kernels
   bool training = false;
   // Differs whenever the adapters' weights may differ: DoRA then computes its norm once for each value instead of once
   // for each pass (micro-batches, recomputed layers, generated tokens). 0: not tracked.

@@ -48,35 +48,27 @@ Tensor DoraMap::Norm(DType compute) const {
   return tensor::Sqrt(tensor::Maximum(squared, 0));  // cancellation may leave it a hair below zero
 }
 
-Tensor DoraMap::CurrentNorm(DType compute) const {
+DoraMap::Scale DoraMap::CurrentScale(DType compute) const {
   const uint64_t version = run_ == nullptr ? 0 : run_->weights_version;
-  if (version == 0) return Norm(compute);
+  if (version == 0) return ScaleOf(Norm(compute));
   const std::lock_guard<std::mutex> lock(mutex_);
   if (kept_version_ != version || kept_compute_ != compute) {
-    kept_norm_ = Norm(compute);
-    kept_has_zero_gain_.reset();
+    kept_ = ScaleOf(Norm(compute));
     kept_version_ = version;
     kept_compute_ = compute;
   }
-  return kept_norm_;
-}
-
-bool DoraMap::HasZeroGain(const Tensor& gain) const {
-  const auto look = [&] {
-    return tensor::SumAll(tensor::Equal(gain, Tensor::Zeros({}, gain.dtype(), gain.device()))).item() > 0;
-  };
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (kept_version_ == 0 || run_ == nullptr || kept_version_ != run_->weights_version) return look();
-  if (!kept_has_zero_gain_) kept_has_zero_gain_ = look();
-  return *kept_has_zero_gain_;
+  return kept_;
 }
 
 DoraMap::Scale DoraMap::ScaleOf(const Tensor& norm) const {
-  const Tensor zero = tensor::Equal(norm, Tensor::Zeros({}, norm.dtype(), norm.device()));  // 1 where n is 0
+  const auto is_zero = [](const Tensor& x) { return tensor::Equal(x, Tensor::Zeros({}, x.dtype(), x.device())); };
+  const Tensor zero = is_zero(norm);  // 1 where n is 0
   // With n and m replaced by 1 there, g = m/n is 1 there.
   const Tensor one = tensor::Mul(zero, tensor::AddScalar(tensor::Neg(magnitude_.value), 1));
   const Tensor n = tensor::Add(norm, zero);
-  return {n, tensor::Div(tensor::Add(magnitude_.value, one), n)};
+  const Tensor gain = tensor::Div(tensor::Add(magnitude_.value, one), n);
+  const Tensor nonzero = tensor::Add(gain, tensor::Scale(is_zero(gain), 0x1p-60));
+  return {n, gain, nonzero, tensor::Mul(nonzero, n)};
 }
 
 void DoraMap::Forward(const Tensor& x, Tensor& y, const Epilogue& e) const {
@@ -106,18 +98,19 @@ Variable DoraMap::Apply(const Variable& x) {
   const Variable a = Use(a_, x.dtype()), b = Use(b_, x.dtype()), m = Use(magnitude_);
   const Scale scale = CurrentScale(x.dtype());
   const Tensor u = Product(x.value(), a.value().Transpose(0, 1), scaling_);
-  // dm = sum dy*z / n = sum dy*y / (g*n), so y serves, which the next layer often keeps anyway; unless a gain is 0.
-  const bool keeps_z = HasZeroGain(scale.gain);
+  // dm = sum dy*z / n = sum dy*y / (g*n), so y serves, which the next layer often keeps anyway.
+  const bool keeps_z = x.dtype() == DType::kF16;
   Tensor y, kept;
   if (keeps_z) {
     const Tensor z = Output(x.value(), u, b.value(), a_.value.dtype(), Tensor());
     y = tensor::ColumnScale(z, scale.gain, x.dtype());
     kept = z.Cast(x.dtype());
   } else {
-    kept = y = Output(x.value(), u, b.value(), x.dtype(), scale.gain);
+    kept = y = Output(x.value(), u, b.value(), x.dtype(), scale.nonzero);
   }
-  const Tensor divisor = keeps_z ? scale.norm : tensor::Mul(scale.gain, scale.norm);
-  return Record("Dora", {x, a, b, m}, y, {x, a.value(), b.value(), u, kept, scale.gain, divisor},
+  const Tensor& gain = keeps_z ? scale.gain : scale.nonzero;
+  const Tensor& divisor = keeps_z ? scale.norm : scale.divisor;
+  return Record("Dora", {x, a, b, m}, y, {x, a.value(), b.value(), u, kept, gain, divisor},
                 [this](absl::Span<Tensor> saved, const Tensor& dy, GradSink& grad) {
                   const Tensor &x = saved[0], &a = saved[1], &b = saved[2], &u = saved[3];
                   const auto [dz, dot] = tensor::ColumnScaleGrad(dy, saved[4], saved[5], grad.wants(3));

@@ -5,13 +5,14 @@
 //
 // The norm is a constant in the backward pass, as section 4.3 of the paper proposes. With g = m/n, z = W*x + s*B*A*x:
 //   dm = sum_tokens dy*z / n,   then with G = g*dy exactly LoRA's dA, dB and dx.     Saves x, u [tokens, r] and y.
+// z is y/g. Where g is 0, training takes 2^-60 for it: y is as good as 0, and z still in it, so nobody has to look at g
+// on the host. (f16 has not the range: there z is saved.)
 // The norm never forms W + s*B*A:  n^2 = ||W||^2 + 2s<B, W*A^T> + s^2<B, B*(A*A^T)>  row by row, where W*A^T is the
 // base applied to A's rows, so it works over any frozen base for one skinny product; ||W||^2 is computed once, when the
-// map is made, and n once per AdapterRun::weights_version where that is tracked (as is the one look whether a gain is
-// zero, which waits for the device). The norm is in the factors' dtype
-// (f32), and the product's sums are scaled before they are rounded, whatever dtype x has: g in bf16, or times a z in
-// bf16, would round away most of what m learns.
-// With dropout the undropped base output is kept and only the correction sees x' = dropout(x), as in PEFT:
+// map is made, and n and g once per AdapterRun::weights_version where that is tracked. The norm is in the factors'
+// dtype (f32), and the product's sums are scaled before they are rounded, whatever dtype x has: g in bf16, or times a z
+// in bf16, would round away most of what m learns. With dropout the undropped base output is kept and only the
+// correction sees x' = dropout(x), as in PEFT:
 //   y = W*x + (g-1)*(W*x') + g*s*B*A*x'.
 // A row with n = 0 has g = 1 (PEFT: NaN). A bias is not scaled (it is outside the map).
 // Source: Liu et al., "DoRA: Weight-decomposed low-rank adaptation", 2024; PEFT's behaviour for dropout.
@@ -52,14 +53,14 @@ class DoraMap : public AdapterMap {
 
  private:
   struct Scale {
-    Tensor norm;  // n, 1 where it is zero
-    Tensor gain;  // g = m / n, 1 where n is zero
+    Tensor norm;     // n, 1 where it is zero
+    Tensor gain;     // g = m / n, 1 where n is zero
+    Tensor nonzero;  // g, 2^-60 where it is zero
+    Tensor divisor;  // that * n
   };
   // `compute` is the dtype in which the base is used.
-  Scale CurrentScale(DType compute) const { return ScaleOf(CurrentNorm(compute)); }
+  Scale CurrentScale(DType compute) const;
   Scale ScaleOf(const Tensor& norm) const;
-  Tensor CurrentNorm(DType compute) const;
-  bool HasZeroGain(const Tensor& gain) const;  // waits for the device, once per weights_version
   Tensor Norm(DType compute) const;
   Tensor FactorThroughBase(DType compute) const;  // (W*A^T)^T, [r, out]
   Variable ApplyWithDropout(const Variable& x, const Mask& mask);
@@ -68,9 +69,8 @@ class DoraMap : public AdapterMap {
   Parameter magnitude_;
   Tensor squared_norm_;  // ||W||^2 per row, [out]
 
-  mutable std::mutex mutex_;  // guards what is kept
-  mutable Tensor kept_norm_;  // of kept_version_
-  mutable absl::optional<bool> kept_has_zero_gain_;
+  mutable std::mutex mutex_;           // guards what is kept
+  mutable Scale kept_;                 // of kept_version_
   mutable uint64_t kept_version_ = 0;  // 0: nothing is kept
   mutable DType kept_compute_ = DType::kF32;
 };

@@ -49,7 +49,7 @@ void CudaGraph::Capture(absl::FunctionRef<void()> work) {
     Check(cudaStreamEndCapture(Stream(), &graph), "end of capture");
   }
   LORIKEET_CHECK_EQ(scratch_, internal::CudaScratchGeneration()) << "CudaGraph: scratch grew during the capture; run "
-                                                                   "the work once before";
+                                                                    "the work once before";
   cudaGraphExec_t executable = nullptr;
   Check(cudaGraphInstantiate(&executable, graph, 0), "graph");
   Check(cudaGraphDestroy(graph), "graph");
@@ -72,7 +72,9 @@ void CudaGraph::Capture(absl::FunctionRef<void()>) {
   std::fprintf(stderr, "CUDA: this build has no CUDA backend\n");
   std::abort();
 }
-void CudaGraph::Launch() { Capture([] {}); }
+void CudaGraph::Launch() {
+  Capture([] {});
+}
 CudaGraph::~CudaGraph() = default;
 
 #endif

@@ -27,6 +27,19 @@ struct RngKey {
   friend constexpr bool operator==(const RngKey&, const RngKey&) = default;
 };
 
+// A key that a kernel is to use: one that is known when the kernel is given, or one that lies in the kernel's memory
+// and is read when it runs, so that work which is given again (tensor/cuda_graph.h) draws anew.
+struct KeySource {
+  constexpr KeySource(RngKey key) : key(key) {}  // NOLINT: a key is a source
+  constexpr KeySource(const RngKey* base, uint64_t part) : base(base), part(part) {}
+
+  RngKey key;
+  const RngKey* base = nullptr;  // not null: the key is base->Fold(part)
+  uint64_t part = 0;
+
+  constexpr RngKey Get() const { return base != nullptr ? base->Fold(part) : key; }
+};
+
 struct PhiloxBlock {
   uint32_t v[4];
 };

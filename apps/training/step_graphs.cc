@@ -10,7 +10,8 @@ namespace {
 
 MicroBatch Clone(const MicroBatch& b) {
   return {{b.inputs.tokens.Clone(), b.inputs.positions.Clone(), b.inputs.cu_seqlens.Clone()},
-          {b.answers.rows.Clone(), b.answers.targets.Clone(), b.answers.place.Clone(), b.answers.scale.Clone()}};
+          {b.answers.rows.Clone(), b.answers.targets.Clone(), b.answers.place.Clone(), b.answers.scale.Clone()},
+          b.key.defined() ? b.key.Clone() : Tensor()};
 }
 
 void CopyInto(const MicroBatch& from, MicroBatch* to) {
@@ -21,6 +22,7 @@ void CopyInto(const MicroBatch& from, MicroBatch* to) {
   tensor::CopyInto(from.answers.targets, to->answers.targets);
   tensor::CopyInto(from.answers.place, to->answers.place);
   tensor::CopyInto(from.answers.scale, to->answers.scale);
+  if (from.key.defined()) tensor::CopyInto(from.key, to->key);
 }
 
 }  // namespace

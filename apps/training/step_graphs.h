@@ -11,9 +11,9 @@
 // (tensor/cuda_graph.h); from then on it is one launch. Batches should be padded (model_batch.h, FindAnswers), so that
 // shapes do repeat. What stays as it is: a first time, a parameter that the pass does not reach, a batch without an
 // answer, and every shape beyond the first kMaxGraphs.
-// A pass must be a function of the batch and of the parameters' values alone: numbers that it has from the host, such
-// as dropout keys, would be those of the capture for ever. Gradients live in the same memory from step to step: a
-// pass adds to what is there. Memory: the activations of the largest shape, once more, for the graphs.
+// A pass must be a function of the batch and of the parameters' values alone: a number that it has from the host would
+// be that of the capture for ever, so a dropout key is read from the batch. Gradients live in the same memory from step
+// to step: a pass adds to what is there. Memory: the activations of the largest shape, once more, for the graphs.
 // Ownership: parameters, and what the pass refers to, outlive the graphs. Threads: one.
 #ifndef LORIKEET_APPS_TRAINING_STEP_GRAPHS_H_
 #define LORIKEET_APPS_TRAINING_STEP_GRAPHS_H_
@@ -36,6 +36,7 @@ namespace lorikeet {
 struct MicroBatch {
   Batch inputs;
   Answers answers;
+  Tensor key;  // an RngKey's 16 bytes, or undefined: for a pass that draws random numbers
 };
 
 class StepGraphs {

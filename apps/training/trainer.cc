@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -12,6 +13,15 @@
 #include "optim/clip.h"
 
 namespace lorikeet {
+namespace {
+
+Tensor InMemory(const RngKey& key, Device device) {
+  uint8_t bytes[sizeof key];
+  std::memcpy(bytes, &key, sizeof key);
+  return Tensor::From<uint8_t>(bytes, {sizeof key}, device);
+}
+
+}  // namespace
 
 Trainer::Trainer(CausalLm& model, std::vector<Parameter*> parameters, AdamW& optimizer, const Schedule& schedule,
                  AdapterRun* run, const text::SequenceStream& stream, const TrainerOptions& options)
@@ -24,6 +34,10 @@ Trainer::Trainer(CausalLm& model, std::vector<Parameter*> parameters, AdamW& opt
       options_(options) {
   if (!options.cuda_graphs) return;
   graphs_ = std::make_unique<StepGraphs>(parameters_, [this](const MicroBatch& b) { return ForwardAndBackward(b); });
+}
+
+RngKey Trainer::DropoutKey(int64_t step, size_t micro_batch) const {
+  return options_.key.Fold(static_cast<uint64_t>(step)).Fold(micro_batch);
 }
 
 // All of a step's, before the first one runs: its loss is the mean over the answer tokens of the whole step, whatever
@@ -43,13 +57,22 @@ std::vector<MicroBatch> Trainer::MicroBatches(int64_t step, StepResult* result) 
   const double scale = 1.0 / static_cast<double>(result->answer_tokens);
   std::vector<MicroBatch> out;
   for (const ModelBatch& b : batches) {
-    out.push_back({b.inputs, FindAnswers(b.targets, scale, LossDType(model_.compute_dtype()), device,
-                                         graphs_ == nullptr ? 1 : StepGraphs::kAnswers)});
+    MicroBatch m;
+    m.inputs = b.inputs;
+    m.answers = FindAnswers(b.targets, scale, LossDType(model_.compute_dtype()), device,
+                            graphs_ == nullptr ? 1 : StepGraphs::kAnswers);
+    if (graphs_ != nullptr) m.key = InMemory(DropoutKey(step, out.size()), device);
+    out.push_back(std::move(m));
   }
   return out;
 }
 
 RowLosses Trainer::ForwardAndBackward(const MicroBatch& b) {
+  if (graphs_ != nullptr && run_ != nullptr) {
+    // A graph has to find what depends on the weights itself: in later steps no other pass may have.
+    ++run_->weights_version;
+    run_->key_in_memory = static_cast<const RngKey*>(b.key.raw());
+  }
   Tape tape;
   RowLosses losses;
   const Variable loss = LinearCrossEntropy(model_.Hidden(b.inputs, nullptr), model_.head(), b.answers,
@@ -63,7 +86,7 @@ absl::Status Trainer::AccumulateGradients(int64_t step, StepResult* result) {
   if (graphs_ != nullptr) graphs_->BeginStep();
   std::vector<RowLosses> losses;
   for (size_t i = 0; i < micro_batches.size(); ++i) {
-    if (run_ != nullptr) run_->key = options_.key.Fold(static_cast<uint64_t>(step)).Fold(i);
+    if (run_ != nullptr) run_->key = DropoutKey(step, i);
     const MicroBatch& b = micro_batches[i];
     losses.push_back(graphs_ != nullptr ? graphs_->Run(b) : ForwardAndBackward(b));
   }
@@ -87,10 +110,13 @@ absl::StatusOr<StepResult> Trainer::Step(int64_t step) {
   result.step = step;
   if (run_ != nullptr) {
     run_->training = true;
-    run_->weights_version = static_cast<uint64_t>(step) + 1;
+    ++run_->weights_version;
   }
   absl::Status status = AccumulateGradients(step, &result);
-  if (run_ != nullptr) run_->training = false;
+  if (run_ != nullptr) {
+    run_->training = false;
+    run_->key_in_memory = nullptr;
+  }
   if (status.ok()) {
     result.grad_norm = ClipGradNorm(parameters_, options_.max_grad_norm);
     if (!std::isfinite(result.grad_norm)) {
@@ -102,7 +128,7 @@ absl::StatusOr<StepResult> Trainer::Step(int64_t step) {
   if (status.ok()) {
     result.learning_rate = schedule_.Rate(step);
     status = optimizer_.Step(result.learning_rate);
-    if (run_ != nullptr) run_->weights_version = static_cast<uint64_t>(step) + 2;
+    if (run_ != nullptr) ++run_->weights_version;
   }
   DropGradients();
   if (!status.ok()) return status;

@@ -12,7 +12,7 @@
 // The loss of a step is the mean over all answer tokens of its micro-batches. A loss or gradient norm that is not
 // finite stops the step before anything is updated.
 // With `cuda_graphs`, on a GPU, a micro-batch is padded to a shape that repeats, and its passes run as one captured
-// graph (step_graphs.h). Nothing in them may then depend on the step's number: no dropout, no kept norm of DoRA's.
+// graph (step_graphs.h); dropout then reads its key from the device's memory.
 #ifndef LORIKEET_APPS_TRAINING_TRAINER_H_
 #define LORIKEET_APPS_TRAINING_TRAINER_H_
 
@@ -68,6 +68,7 @@ class Trainer {
   int64_t graph_launches() const { return graphs_ == nullptr ? 0 : graphs_->launches(); }
 
  private:
+  RngKey DropoutKey(int64_t step, size_t micro_batch) const;
   std::vector<MicroBatch> MicroBatches(int64_t step, StepResult* result) const;
   RowLosses ForwardAndBackward(const MicroBatch& batch);
   void DropGradients();

@@ -20,8 +20,8 @@ namespace lorikeet {
 
 struct CrossEntropyKernels {
   void (*loss)(View logits, View targets, double softcap, View losses, View correct, LaunchContext) = nullptr;
-  void (*loss_and_grad)(View logits, View targets, View scale, double softcap, View losses, View correct,
-                        View dlogits, LaunchContext) = nullptr;
+  void (*loss_and_grad)(View logits, View targets, View scale, double softcap, View losses, View correct, View dlogits,
+                        LaunchContext) = nullptr;
 };
 
 extern const CrossEntropyKernels kCpuCrossEntropy;

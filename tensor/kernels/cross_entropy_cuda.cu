@@ -222,12 +222,8 @@ __global__ void __launch_bounds__(kThreads) LossAndGradKernel(Args<T> a, D* dlog
 template <typename T>
 Args<T> ArgsOf(const View& logits, const View& targets, const float* scale, double softcap, const View& losses,
                const View& correct) {
-  return {logits,
-          targets.ptr<int32_t>(),
-          {static_cast<float>(softcap)},
-          scale,
-          losses.ptr<float>(),
-          correct.ptr<int32_t>()};
+  return {logits, targets.ptr<int32_t>(), {static_cast<float>(softcap)},
+          scale,  losses.ptr<float>(),    correct.ptr<int32_t>()};
 }
 
 unsigned BlocksFor(const View& logits) {

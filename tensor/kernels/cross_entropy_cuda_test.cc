@@ -40,8 +40,8 @@ class CrossEntropyCudaTest : public CudaKernelTest {
     EXPECT_TRUE(Agrees(correct));
     kCpuCrossEntropy.loss_and_grad(logits.cpu.view(), targets.cpu.view(), scale.cpu.view(), softcap, losses.cpu.view(),
                                    correct.cpu.view(), dlogits.cpu.view(), {});
-    kCudaCrossEntropy.loss_and_grad(logits.cuda.view(), targets.cuda.view(), scale.cuda.view(), softcap, losses.cuda.view(),
-                                    correct.cuda.view(), dlogits.cuda.view(), {});
+    kCudaCrossEntropy.loss_and_grad(logits.cuda.view(), targets.cuda.view(), scale.cuda.view(), softcap,
+                                    losses.cuda.view(), correct.cuda.view(), dlogits.cuda.view(), {});
     EXPECT_TRUE(Agrees(losses, 1));
     EXPECT_TRUE(Agrees(correct));
     EXPECT_TRUE(Agrees(dlogits, 1e-2));
@@ -70,8 +70,8 @@ TEST_P(CrossEntropyCudaTest, TheGradientMayReplaceTheLogits) {
   const Pair logits = Values({7, 77}, 1, -6, 6), targets = SomeTargets(7, 77);
   const Pair losses = Result({7}, DType::kF32), correct = Result({7}, DType::kI32);
   const Pair scale = Of(Tensor::Scalar(1, DType::kF32));
-  kCpuCrossEntropy.loss_and_grad(logits.cpu.view(), targets.cpu.view(), scale.cpu.view(), 5, losses.cpu.view(), correct.cpu.view(),
-                                 logits.cpu.view(), {});
+  kCpuCrossEntropy.loss_and_grad(logits.cpu.view(), targets.cpu.view(), scale.cpu.view(), 5, losses.cpu.view(),
+                                 correct.cpu.view(), logits.cpu.view(), {});
   kCudaCrossEntropy.loss_and_grad(logits.cuda.view(), targets.cuda.view(), scale.cuda.view(), 5, losses.cuda.view(),
                                   correct.cuda.view(), logits.cuda.view(), {});
   EXPECT_TRUE(Agrees(losses, 1));

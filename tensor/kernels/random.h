@@ -8,8 +8,7 @@
 //            a = 2 pi * (word 2k+1) * 2^-32     (Box and Muller, 1958); logarithm and circular functions in f64,
 //            rounded to y
 //   dropout  y[i] = u(word i) >= p ? x[i] * s : 0,  with p and s = 1 / (1 - p) rounded to f32. p = 1 gives zeros, even
-//   of
-//            NaN; p = 0 gives x
+//            of NaN; p = 0 gives x
 //
 // x and y of dropout have the same dims and float dtype, any strides, and may be the same view. y of the others is any
 // float dtype and strides.
@@ -25,7 +24,7 @@ namespace lorikeet {
 struct RandomKernels {
   void (*uniform)(double lo, double hi, RngKey key, View y, LaunchContext) = nullptr;
   void (*normal)(double mean, double std, RngKey key, View y, LaunchContext) = nullptr;
-  void (*dropout)(View x, double p, RngKey key, View y, LaunchContext) = nullptr;
+  void (*dropout)(View x, double p, KeySource key, View y, LaunchContext) = nullptr;
 };
 
 extern const RandomKernels kCpuRandom;

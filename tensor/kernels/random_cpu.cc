@@ -72,7 +72,8 @@ void Keep(const T* x, const uint32_t* words, int32_t threshold, float scale, T* 
 }
 
 // u(w) >= p, in integers: w >> 8 >= ceil(p * 2^24), which is exact.
-void Dropout(View x, double p, RngKey key, View y, LaunchContext) {
+void Dropout(View x, double p, KeySource source, View y, LaunchContext) {
+  const RngKey key = source.Get();
   const int32_t threshold = static_cast<int32_t>(std::ceil(static_cast<float>(p) * 0x1p24f));
   const float scale = static_cast<float>(1 / (1 - p));
   DispatchRuns<2>({x, y}, [&]<typename C>() {

@@ -60,9 +60,10 @@ struct DropoutOf {
 // A pack of y's elements, hence one or two counters, to a thread. `whole`: packs may be loaded and stored at once.
 // reads_x: false leaves x alone.
 template <typename T, bool reads_x, typename F>
-__global__ void RandomKernel(const __grid_constant__ View x, RngKey key, F f, const __grid_constant__ View y, int64_t n,
-                             bool whole) {
+__global__ void RandomKernel(const __grid_constant__ View x, KeySource source, F f, const __grid_constant__ View y,
+                             int64_t n, bool whole) {
   constexpr int kCount = Pack<T>::kCount;
+  const RngKey key = source.Get();
   for (int64_t i = FirstIndex(); i * kCount < n; i += IndexStride()) {
     const int64_t first = i * kCount;
     const int count = static_cast<int>(n - first < kCount ? n - first : kCount);
@@ -86,7 +87,7 @@ __global__ void RandomKernel(const __grid_constant__ View x, RngKey key, F f, co
 }
 
 template <bool reads_x, typename F>
-void Run(const char* what, View x, RngKey key, F f, View y, LaunchContext context) {
+void Run(const char* what, View x, KeySource key, F f, View y, LaunchContext context) {
   const int64_t n = y.size();
   if (n == 0) return;
   x = Flattened(x);
@@ -110,7 +111,7 @@ void Normal(double mean, double std, RngKey key, View y, LaunchContext context) 
 }
 
 // u(w) >= p, in integers: w >> 8 >= ceil(p * 2^24), which is exact.
-void Dropout(View x, double p, RngKey key, View y, LaunchContext context) {
+void Dropout(View x, double p, KeySource key, View y, LaunchContext context) {
   const uint32_t threshold = static_cast<uint32_t>(std::ceil(static_cast<float>(p) * 0x1p24f));
   Run<true>("dropout", x, key, DropoutOf{threshold, static_cast<float>(1 / (1 - p))}, y, context);
 }

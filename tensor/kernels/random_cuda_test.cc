@@ -3,12 +3,14 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 
 #include "gtest/gtest.h"
 #include "tensor/cuda_memory.h"
 #include "tensor/device.h"
 #include "tensor/dtype.h"
+#include "tensor/ops/copy.h"
 #include "tensor/ops/testing.h"
 #include "tensor/random.h"
 #include "tensor/shape.h"
@@ -72,6 +74,20 @@ TEST_P(RandomCudaTest, StridedAndOffsetViewsCountTheirOwnElements) {
   kCpuRandom.uniform(0, 1, kKey, y.Reshape({117}).Slice(0, 3, 115).view(), {});
   kCudaRandom.uniform(0, 1, kKey, z.Reshape({117}).Slice(0, 3, 115).view(), {});
   EXPECT_TRUE(SameBits(z.To(kCpu), y));
+}
+
+TEST_P(RandomCudaTest, AKeyInMemoryIsReadWhenTheKernelRuns) {
+  const Tensor x = Tensor::Full({1000}, 3, GetParam()), y = Tensor::Empty({1000}, GetParam());
+  const Tensor there = x.To(Cuda(0)), z = Tensor::Empty({1000}, GetParam(), Cuda(0));
+  Tensor words = Tensor::Zeros({sizeof(RngKey)}, DType::kU8, Cuda(0));
+  for (const RngKey base : {kKey, kKey.Fold(3)}) {
+    uint8_t bytes[sizeof base];
+    std::memcpy(bytes, &base, sizeof base);
+    tensor::CopyInto(Tensor::From<uint8_t>(bytes, {sizeof base}).To(Cuda(0)), words);
+    kCpuRandom.dropout(x.view(), 0.3, base.Fold(7), y.view(), {});
+    kCudaRandom.dropout(there.view(), 0.3, KeySource(static_cast<const RngKey*>(words.raw()), 7), z.view(), {});
+    EXPECT_TRUE(tensor::SameBits(z.To(kCpu), y));
+  }
 }
 
 TEST_P(RandomCudaTest, DropoutWorksInPlaceAndDropsNan) {

@@ -46,7 +46,8 @@ CrossEntropyResult CrossEntropyInto(const Tensor& logits, const Tensor& targets,
       << ", expected it contiguous, and f64 for f64";
   const Tensor rows = logits.Contiguous();
   KernelOrDie(KernelsFor(logits.device()).loss_and_grad, "CrossEntropyInto", logits)(
-      rows.view(), targets.Contiguous().view(), scale.view(), softcap, r.losses.view(), r.correct.view(), dlogits.view(), {});
+      rows.view(), targets.Contiguous().view(), scale.view(), softcap, r.losses.view(), r.correct.view(),
+      dlogits.view(), {});
   return r;
 }
 

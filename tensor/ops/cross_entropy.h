@@ -26,8 +26,8 @@ struct CrossEntropyResult {
 CrossEntropyResult CrossEntropy(const Tensor& logits, const Tensor& targets, double softcap = 0);
 
 // One parallel pass over the rows. scale is one number of losses' dtype on their device: what differs from step to step
-// is read when the kernel runs, so that its launch may be repeated (tensor/cuda_graph.h). dlogits has logits' shape, is contiguous, of any float dtype (f64 with f64), and may
-// be logits itself.
+// is read when the kernel runs, so that its launch may be repeated (tensor/cuda_graph.h). dlogits has logits' shape, is
+// contiguous, of any float dtype (f64 with f64), and may be logits itself.
 CrossEntropyResult CrossEntropyInto(const Tensor& logits, const Tensor& targets, const Tensor& scale, double softcap,
                                     Tensor& dlogits);
 

@@ -149,7 +149,8 @@ TEST(CrossEntropyDeathTest, MisuseIsNamed) {
   EXPECT_DEATH(CrossEntropy(logits, Targets({-2, 0})), "targets\\[0\\] is -2");
   EXPECT_DEATH(CrossEntropy(logits, Targets({0})), "targets is i32\\[1\\], expected shape \\[2\\]");
   Tensor strided = logits.Transpose(0, 1);
-  EXPECT_DEATH(CrossEntropyInto(strided, Targets({0, 0, 0}), ScaleOf(strided, 1), 0, strided), "expected it contiguous");
+  EXPECT_DEATH(CrossEntropyInto(strided, Targets({0, 0, 0}), ScaleOf(strided, 1), 0, strided),
+               "expected it contiguous");
   Tensor wide = Tensor::Zeros({2, 3}, DType::kF64);
   EXPECT_DEATH(CrossEntropyInto(logits, Targets({0, 0}), ScaleOf(logits, 1), 0, wide), "f64 for f64");
 }

@@ -29,7 +29,7 @@ Tensor Normal(const Shape& shape, double mean, double std, RngKey key, DType dty
   return y;
 }
 
-Tensor Dropout(const Tensor& x, double p, RngKey key) {
+Tensor Dropout(const Tensor& x, double p, KeySource key) {
   CheckFloat("Dropout", x);
   LORIKEET_CHECK(p >= 0 && p <= 1) << "Dropout: p is " << p << ", expected [0, 1]";
   if (p == 0) return x;

@@ -25,8 +25,9 @@ Tensor Uniform(const Shape& shape, double lo, double hi, RngKey key, DType dtype
 Tensor Normal(const Shape& shape, double mean, double std, RngKey key, DType dtype, Device device = kCpu);
 
 // Each element is 0 with probability p, else x / (1 - p). No mask is kept: it is drawn again from the key. p = 0
-// returns x's own handle, p = 1 zeros.
-Tensor Dropout(const Tensor& x, double p, RngKey key);
+// returns x's own handle, p = 1 zeros. A key in memory must be in that of x's device, and stay until the device is
+// done.
+Tensor Dropout(const Tensor& x, double p, KeySource key);
 
 // 0 .. n-1 in random order, every order about equally likely: the shuffle of Fisher and Yates.
 std::vector<int64_t> Permutation(int64_t n, RngKey key);

@@ -74,6 +74,15 @@ TEST(RandomTest, DropoutOfZeroReturnsXAndOfOneZerosEvenOfNaN) {
   EXPECT_EQ(Dropout(Tensor::Zeros({0, 3}, DType::kF32), 0.5, kKey).shape(), (Shape{0, 3}));
 }
 
+TEST(RandomTest, AKeyInMemoryIsFoldedAndReadWhenDropoutRuns) {
+  const Tensor x = Tensor::Full({1000}, 1, DType::kF32);
+  RngKey base = kKey;
+  const KeySource source(&base, 7);
+  EXPECT_TRUE(SameBits(Dropout(x, 0.3, source), Dropout(x, 0.3, kKey.Fold(7))));
+  base = kKey.Fold(1);
+  EXPECT_TRUE(SameBits(Dropout(x, 0.3, source), Dropout(x, 0.3, kKey.Fold(1).Fold(7))));
+}
+
 TEST(RandomTest, DropoutOfTheGradientUsesTheSameMask) {
   const Tensor ones = Tensor::Full({100000}, 1, DType::kBF16);
   const std::vector<double> y = Values(Dropout(ones, 0.25, kKey)), other = Values(Dropout(ones, 0.25, kKey.Fold(1)));

@@ -132,10 +132,11 @@ INSTANTIATE_TEST_SUITE_P(
         Setting{.name = "QdoraWithCheckpointing", .four_bit = true, .dora = true, .checkpointing = Checkpointing::kOn},
         Setting{.name = "LoraWithOffload", .checkpointing = Checkpointing::kOffload, .host_embedding = true},
         Setting{.name = "Whole", .model = "llama_tied", .whole = true}, Setting{.name = "Gpt2", .model = "gpt2"},
-        Setting{.name = "Gemma2", .model = "gemma2"}, Setting{.name = "LoraInGraphs", .graphs = true},
-        Setting{
-            .name = "QloraInGraphs", .four_bit = true, .checkpointing = Checkpointing::kOn, .graphs = true},
+        Setting{.name = "Gemma2", .model = "gemma2"}, Setting{.name = "LoraInGraphs", .dropout = 0.1, .graphs = true},
+        Setting{.name = "QloraInGraphs", .four_bit = true, .checkpointing = Checkpointing::kOn, .graphs = true},
         Setting{.name = "WholeInGraphs", .model = "llama_tied", .whole = true, .graphs = true},
+        Setting{
+            .name = "DoraInGraphs", .dora = true, .dropout = 0.1, .checkpointing = Checkpointing::kOn, .graphs = true},
         Setting{.name = "Gemma2InGraphs", .model = "gemma2", .host_embedding = true, .graphs = true}),
     [](const testing::TestParamInfo<Setting>& info) { return info.param.name; });
 
