@@ -30,7 +30,7 @@ Variable CausalAttention::operator()(const Variable& q, Variable k, Variable v, 
   if (cache != nullptr) {
     LORIKEET_CHECK_EQ(batch.cu_seqlens.size(), 2) << "a KV cache holds one sequence";
     args.cu_seqlens_k = cache->CuSeqlens(k.shape()[0]);
-    const auto [all_k, all_v] = cache->Append(layer_, k.value(), v.value());
+    const auto [all_k, all_v] = cache->Append(layer_, k.value(), v.value(), batch.positions);
     k = all_k;
     v = all_v;
   }

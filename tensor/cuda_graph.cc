@@ -11,7 +11,6 @@
 #include "third_party/cuda/runtime.h"
 
 namespace lorikeet {
-
 BlockAllocator& GraphMemory() {
   static BlockAllocator* const memory = new BlockAllocator(&DeviceMemory(), BlockAllocator::Segments::kKeep);
   return *memory;
@@ -25,6 +24,13 @@ bool CudaGraph::valid() const { return graph_ != nullptr && scratch_ == internal
 #ifdef LORIKEET_CUDA
 
 namespace {
+
+int64_t graphs_alive = 0;
+
+// Nobody launches what used the free segments any more; what is queued is ordered before whoever gets them next.
+void OneLess() {
+  if (--graphs_alive == 0) GraphMemory().Trim();
+}
 
 void Check(cudaError_t error, const char* what) {
   if (error == cudaSuccess) return;
@@ -54,6 +60,7 @@ void CudaGraph::Capture(absl::FunctionRef<void()> work) {
   Check(cudaGraphInstantiate(&executable, graph, 0), "graph");
   Check(cudaGraphDestroy(graph), "graph");
   graph_ = executable;
+  ++graphs_alive;
 }
 
 void CudaGraph::Launch() {
@@ -63,7 +70,9 @@ void CudaGraph::Launch() {
 
 // In a process that ends the driver may be gone already: nothing is checked.
 CudaGraph::~CudaGraph() {
-  if (graph_ != nullptr) (void)cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph_));
+  if (graph_ == nullptr) return;
+  (void)cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph_));
+  OneLess();
 }
 
 #else

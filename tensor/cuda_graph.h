@@ -14,9 +14,9 @@
 // changes comes in through tensors that stay where they are, and a number that changes must be one in a tensor. Work
 // that waits for the device, or copies from or to pageable host memory, cannot be captured: CUDA's message ends the
 // process. So does work on another stream, and a scratch buffer that grows meanwhile, for it was not run before.
-// Memory: what the work allocates comes from GraphMemory(), which returns nothing while the process lives: what was
-// freed during a capture is used again by the same and by later captures, never by others. So a tensor that the work
-// leaves, y, holds its values until the next launch of any graph; while its handle lives its memory is its own.
+// Memory: what the work allocates comes from GraphMemory(), which gives nothing back while a graph lives: what was
+// freed during a capture is used again by the same and by later captures, never by others. A tensor that the work
+// leaves, y, keeps its memory while its handle lives, and its values until the next launch of its graph.
 // valid() becomes false when scratch memory (tensor/kernels/cuda_scratch.h), whose address the graph holds, has moved:
 // Launch then aborts; capture anew. Threads: the one that gives the device its work. Only where CudaUnavailable() is
 // empty. Source: CUDA C++ Programming Guide, "CUDA Graphs"; the private pool as PyTorch's torch.cuda.graph has it.

@@ -19,11 +19,13 @@ double Seconds() { return std::chrono::duration<double>(std::chrono::steady_cloc
 
 }  // namespace
 
-Generator::Generator(CausalLm* model, const text::Tokenizer* tokenizer, int64_t context)
+Generator::Generator(CausalLm* model, const text::Tokenizer* tokenizer, int64_t context, bool cuda_graphs)
     : model_(model),
       tokenizer_(tokenizer),
       cache_(model->config().num_layers, context, model->config().num_kv_heads, model->config().head_dim,
-             model->compute_dtype(), model->device()) {}
+             model->compute_dtype(), model->device()) {
+  if (cuda_graphs && model->device().is_cuda()) graphs_ = std::make_unique<DecodeGraphs>(model, &cache_);
+}
 
 absl::Status Generator::CheckPrompt(absl::Span<const int32_t> prompt) const {
   if (prompt.empty()) return absl::InvalidArgumentError("the prompt has no tokens; write something into it");
@@ -42,6 +44,10 @@ absl::Status Generator::CheckPrompt(absl::Span<const int32_t> prompt) const {
 
 Tensor Generator::Feed(absl::Span<const int32_t> tokens) {
   const int64_t n = static_cast<int64_t>(tokens.size());
+  if (graphs_ != nullptr && n == 1) {
+    seen_.push_back(tokens[0]);
+    return graphs_->Next(tokens[0]).To(kCpu);
+  }
   const Batch batch = OneSequence(tokens, cache_.length(), model_->device());
   const Tensor h = model_->Hidden(batch, &cache_).value();
   seen_.insert(seen_.end(), tokens.begin(), tokens.end());

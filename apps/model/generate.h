@@ -15,6 +15,7 @@
 #define LORIKEET_APPS_MODEL_GENERATE_H_
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "apps/model/decode_graphs.h"
 #include "apps/model/sampler.h"
 #include "apps/text/tokenizer.h"
 #include "nn/causal_lm.h"
@@ -53,8 +55,9 @@ struct GeneratorStats {
 
 class Generator {
  public:
-  // `context`: tokens of prompt and answer at most. The cache for them is allocated here.
-  Generator(CausalLm* model, const text::Tokenizer* tokenizer, int64_t context);
+  // `context`: tokens of prompt and answer at most. The cache for them is allocated here. `cuda_graphs`: on a GPU,
+  // passes of one token are captured (decode_graphs.h).
+  Generator(CausalLm* model, const text::Tokenizer* tokenizer, int64_t context, bool cuda_graphs = false);
 
   absl::StatusOr<Generation> Generate(absl::Span<const int32_t> prompt, const GenerateOptions& options,
                                       absl::FunctionRef<void(absl::string_view)> on_text);
@@ -69,7 +72,8 @@ class Generator {
   CausalLm* model_;
   const text::Tokenizer* tokenizer_;
   KvCache cache_;
-  std::vector<int32_t> seen_;  // the tokens in the cache
+  std::unique_ptr<DecodeGraphs> graphs_;  // null: without
+  std::vector<int32_t> seen_;             // the tokens in the cache
   GeneratorStats stats_;
 };
 

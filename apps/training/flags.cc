@@ -68,6 +68,9 @@ ABSL_FLAG(
     bool, offload_embeddings, kDefault.offload_embeddings,
     "keep the embedding in host memory, where there is a GPU, which reads the rows that it needs; for models whose "
     "head is a matrix of its own");
+ABSL_FLAG(bool, cuda_graphs, kDefault.cuda_graphs,
+          "capture a step's passes, and give them to the GPU again by one call: for small models, whose kernels are "
+          "shorter than it takes to give them");
 ABSL_FLAG(int, threads, kDefault.threads, "CPU threads; 0: all that the process may use. Results do not depend on it");
 ABSL_FLAG(int64_t, logging_steps, kDefault.logging_steps, "steps between two lines of progress");
 ABSL_FLAG(int64_t, eval_steps, kDefault.eval_steps, "steps between two evaluations; 0: before and after only");
@@ -139,6 +142,7 @@ absl::StatusOr<TrainOptions> OptionsFromFlags() {
   LORIKEET_READ_FLAG(device);
   LORIKEET_READ_FLAG(gradient_checkpointing);
   LORIKEET_READ_FLAG(offload_embeddings);
+  LORIKEET_READ_FLAG(cuda_graphs);
   LORIKEET_READ_FLAG(threads);
   LORIKEET_READ_FLAG(logging_steps);
   LORIKEET_READ_FLAG(eval_steps);

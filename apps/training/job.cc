@@ -211,7 +211,8 @@ absl::Status TrainJob::MakeOptimizer() {
                                       TrainerOptions{.batch_size = options.batch_size,
                                                      .gradient_accumulation_steps = options.gradient_accumulation_steps,
                                                      .max_grad_norm = options.max_grad_norm,
-                                                     .key = RngKey{.seed = options.seed}.Fold(kDropout)});
+                                                     .key = RngKey{.seed = options.seed}.Fold(kDropout),
+                                                     .cuda_graphs = options.cuda_graphs && device.is_cuda()});
   fingerprint = Fingerprint();
   return absl::OkStatus();
 }

@@ -132,6 +132,9 @@ absl::Status Validate(const TrainOptions& o) {
   r.OneOf("device", o.device, {"auto", "cpu", "cuda"});
   r.OneOf("bias", o.bias, {"none", "all", "lora_only"});
   r.OneOf("gradient_checkpointing", o.gradient_checkpointing, {"off", "on", "offload"});
+  if (o.cuda_graphs && o.gradient_checkpointing == "offload") {
+    r.Fail(Bad("cuda_graphs", "true", "false with --gradient_checkpointing=offload, whose copies cannot be captured"));
+  }
   if (o.max_steps == 0 || o.max_steps < -1)
     r.Fail(Bad("max_steps", absl::StrCat(o.max_steps), "1 or more, or -1 for whole epochs"));
   if (o.max_steps < 0 && !(o.num_epochs > 0)) r.Fail(Bad("num_epochs", absl::StrCat(o.num_epochs), "more than 0"));

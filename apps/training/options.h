@@ -71,6 +71,7 @@ struct TrainOptions {
   std::string device = "auto";                 // auto, cpu, cuda
   std::string gradient_checkpointing = "off";  // off, on, offload
   bool offload_embeddings = false;
+  bool cuda_graphs = false;
   int threads = 0;  // 0: every processor allowed
 
   // Reports and checkpoints.

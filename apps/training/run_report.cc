@@ -136,7 +136,7 @@ void RunReport::PrintPlan() {
   p.weights = Quantized(o.method) ? (o.quant.kind == Nf4Kind::kFp4 ? "fp4" : "nf4") : "";
   p.dtype = Name(job_.compute_dtype);
   p.device = job_.device.is_cpu() ? absl::StrCat("cpu, ", NumThreads(), NumThreads() == 1 ? " thread" : " threads")
-                                  : job_.device_name;
+                                  : absl::StrCat(job_.device_name, o.cuda_graphs ? ", graphs" : "");
   p.weight_bytes = weight_bytes_;
   p.gradient_bytes = 4 * trainable_;
   const DType state = StateDType(o);

@@ -58,9 +58,9 @@ class StepGraphs {
   using Key = std::tuple<int64_t, int64_t, int64_t>;
   struct Shape {
     bool seen = false;
-    MicroBatch batch;  // what the graph reads
-    RowLosses losses;  // what it writes
     std::unique_ptr<CudaGraph> graph;
+    MicroBatch batch;  // what it reads
+    RowLosses losses;  // what it writes
   };
   bool Capturable(const MicroBatch& batch) const;
   void Capture(const MicroBatch& batch, Shape* shape);

@@ -37,6 +37,19 @@ void GatherRows(View table, View ids, View y, LaunchContext) {
   });
 }
 
+void PutRows(View x, View ids, View table, LaunchContext) {
+  CheckIds("PutRows", ids, table.dims[0]);
+  const int64_t size = static_cast<int64_t>(SizeOf(table.dtype)), row_bytes = table.dims[1] * size;
+  if (row_bytes == 0) return;
+  ParallelFor(ids.dims[0], std::max<int64_t>(1, kChunkBytes / row_bytes), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t id = ids.ptr<int32_t>()[i];
+      std::memcpy(table.ptr<char>() + id * table.strides[0] * size, x.ptr<char>() + i * x.strides[0] * size,
+                  static_cast<size_t>(row_bytes));
+    }
+  });
+}
+
 template <typename T, typename C>
 void AddRow(const T* x, C* y, int64_t n) {
   for (int64_t j = 0; j < n; ++j) {
@@ -73,6 +86,6 @@ void ScatterAddRows(View dy, View ids, View dtable, LaunchContext) {
 
 }  // namespace
 
-const GatherKernels kCpuGather = {.gather_rows = GatherRows, .scatter_add_rows = ScatterAddRows};
+const GatherKernels kCpuGather = {.gather_rows = GatherRows, .put_rows = PutRows, .scatter_add_rows = ScatterAddRows};
 
 }  // namespace lorikeet

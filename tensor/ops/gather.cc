@@ -32,6 +32,19 @@ Tensor GatherRows(const Tensor& table, const Tensor& ids) {
   return y;
 }
 
+void PutRows(const Tensor& x, const Tensor& ids, Tensor& table) {
+  CheckTableAndIds("PutRows", table, ids);
+  CheckDType("PutRows", "x", x, table.dtype());
+  CheckShape("PutRows", "x", x, {ids.dim(0), table.dim(1)});
+  CheckSameDevice("PutRows", table, x);
+  CheckWritable("PutRows", table);
+  LORIKEET_CHECK(HasContiguousRows(table))
+      << "PutRows: the table is " << Describe(table) << ", expected contiguous rows";
+  const Tensor rows = HasContiguousRows(x) ? x : x.Contiguous();
+  KernelOrDie(KernelsFor(table.device()).put_rows, "PutRows", table)(rows.view(), ids.Contiguous().view(), table.view(),
+                                                                     {});
+}
+
 void ScatterAddRows(Tensor& dtable, const Tensor& ids, const Tensor& dy) {
   CheckTableAndIds("ScatterAddRows", dtable, ids);
   CheckFloat("ScatterAddRows", dy);

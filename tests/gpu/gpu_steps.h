@@ -20,12 +20,12 @@ struct GpuStep {
   ModelConfig config;
   bool four_bit = false, dora = false;
   Checkpointing checkpointing = Checkpointing::kOff;
-  bool offload_embeddings = false, paged = false;
+  bool offload_embeddings = false, paged = false, graphs = false;
   int64_t sequences = 2, length = 2048, accumulation = 4;
 };
 
 struct GpuStepResult {
-  double seconds = 0;  // of the fastest step but the first
+  double seconds = 0;  // of the fastest step but the first two
   int64_t tokens = 0;
   double flops = 0;                        // useful ones (apps/training/useful_flops.h)
   int64_t held_bytes = 0, peak_bytes = 0;  // of tensors on the device: before the first step, and at most

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "apps/model/decode_graphs.h"
 #include "apps/model/nf4_factory.h"
 #include "apps/text/batches.h"
 #include "apps/training/trainer.h"
@@ -171,6 +172,33 @@ TEST(CudaGenerationTest, GreedyTokensAreTheCpus) {
   if (!CudaUnavailable().empty()) GTEST_SKIP() << CudaUnavailable();
   for (const Setting& s : {Setting{.name = "f32"}, Setting{.name = "nf4", .four_bit = true}}) {
     EXPECT_EQ(Greedy(s, Cuda(0)), Greedy(s, kCpu)) << s.name;
+  }
+}
+
+// The same kernels on the same numbers, past a change of the views' length.
+TEST(CudaGenerationTest, GraphsHaveTheBitsOfPlainPasses) {
+  if (!CudaUnavailable().empty()) GTEST_SKIP() << CudaUnavailable();
+  for (const Setting& s : {Setting{.name = "f32"}, Setting{.name = "nf4", .model = "gemma2", .four_bit = true}}) {
+    SCOPED_TRACE(s.name);
+    const std::unique_ptr<CausalLm> lm = Load(s, Cuda(0));
+    const ModelConfig& c = lm->config();
+    const auto cache = [&] { return KvCache(c.num_layers, 300, c.num_kv_heads, c.head_dim, DType::kF32, Cuda(0)); };
+    KvCache plain = cache(), captured = cache();
+    DecodeGraphs graphs(lm.get(), &captured);
+    Tape::Pause pause;
+    const std::vector<int32_t> prompt(250, 7);
+    lm->Hidden(OneSequence(prompt, 0, Cuda(0)), &plain);
+    lm->Hidden(OneSequence(prompt, 0, Cuda(0)), &captured);
+    for (int32_t token = 1; token <= 10; ++token) {
+      const Tensor want = lm->Logits(lm->Hidden(OneSequence({token}, plain.length(), Cuda(0)), &plain).value());
+      ASSERT_TRUE(tensor::SameBits(graphs.Next(token).To(kCpu), want.To(kCpu))) << "token " << token;
+    }
+    EXPECT_EQ(captured.length(), 260);
+    EXPECT_EQ(graphs.launches(), 8);  // all but the first of either length
+    captured.Truncate(255);           // a turn of a conversation goes back
+    plain.Truncate(255);
+    const Tensor want = lm->Logits(lm->Hidden(OneSequence({3}, 255, Cuda(0)), &plain).value());
+    EXPECT_TRUE(tensor::SameBits(graphs.Next(3).To(kCpu), want.To(kCpu)));
   }
 }
 
