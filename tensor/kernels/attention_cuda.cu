@@ -18,16 +18,18 @@ namespace lorikeet {
 namespace internal {
 namespace {
 
-constexpr int kWarps = 4, kThreads = 32 * kWarps;
-
-// 32 queries a warp read every fragment of keys for twice the work of 16, where registers allow.
-template <typename T, int kD>
+// 32 queries a warp read every fragment of keys for twice the work of 16, where registers allow. kSmall: within the
+// shared memory of a consumer device. Most shapes are so anyway.
+template <typename T, int kD, bool kSmall>
 struct ForwardShape {
+  static constexpr int kWarps = sizeof(T) == 4 && kD == 256 ? 2 : 4, kThreads = 32 * kWarps;
   static constexpr int kM = sizeof(T) == 2 && kD <= 128 ? 2 : 1;
   static constexpr int kRows = 16 * kM * kWarps;
-  static constexpr int kColumns = (sizeof(T) == 2 ? 64 : 32) / (kD <= 128 ? 1 : 2);
+  static constexpr bool kFewColumns = kSmall && (sizeof(T) == 2 ? kD >= 128 : kD == 128);
+  static constexpr int kColumns = (sizeof(T) == 2 ? 64 : 32) / (kD <= 128 ? 1 : 2) / (kFewColumns ? 2 : 1);
   static constexpr int kPitch = TilePitch<T>(kD);
   static constexpr size_t kShared = sizeof(T) * kPitch * (kRows + 4 * kColumns);
+  static_assert(!kSmall || kShared <= kSmallSharedMemory);
 };
 
 template <typename T>
@@ -56,9 +58,10 @@ __device__ __forceinline__ void Finish(const ForwardArgs<T>& args, const TilePla
                    count < 16 * kM ? count : 16 * kM);
 }
 
-template <typename T, int kD>
-__global__ void __launch_bounds__(kThreads) ForwardKernel(ForwardArgs<T> args) {
-  using S = ForwardShape<T, kD>;
+template <typename T, int kD, bool kSmall>
+__global__ void __launch_bounds__((ForwardShape<T, kD, kSmall>::kThreads)) ForwardKernel(ForwardArgs<T> args) {
+  using S = ForwardShape<T, kD, kSmall>;
+  constexpr int kThreads = S::kThreads;
   CUDA_DYNAMIC_SHARED(T, shared);
   // Later queries see more keys under a causal mask: they begin first.
   const TilePlace place = FindTile<S::kRows>(args.batch, false, static_cast<int32_t>(gridDim.x - 1 - blockIdx.x));
@@ -107,14 +110,17 @@ __global__ void __launch_bounds__(kThreads) ForwardKernel(ForwardArgs<T> args) {
   Finish<T, kD>(args, place, head, rows, running, y);
 }
 
-template <typename T, int kD>
+template <typename T, int kD, bool kSmall>
 void Run(const ForwardArgs<T>& args, int64_t tokens, LaunchContext context) {
-  using S = ForwardShape<T, kD>;
-  const auto kernel = ForwardKernel<T, kD>;
+  using S = ForwardShape<T, kD, kSmall>;
+  if constexpr (!kSmall && S::kShared != ForwardShape<T, kD, true>::kShared) {
+    if (!FitsSharedMemory(S::kShared)) return Run<T, kD, true>(args, tokens, context);
+  }
+  const auto kernel = ForwardKernel<T, kD, kSmall>;
   CheckCuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(S::kShared)),
             "attention");
   const dim3 grid(TilesFor(tokens, S::kRows, args.batch), static_cast<unsigned>(args.q.heads));
-  CheckCuda(Launch(kernel, grid, kThreads, S::kShared, StreamOf(context), args), "attention");
+  CheckCuda(Launch(kernel, grid, S::kThreads, S::kShared, StreamOf(context), args), "attention");
 }
 
 void Attention(View q, View k, View v, const AttentionParams& params, View y, View lse, LaunchContext context) {
@@ -127,7 +133,8 @@ void Attention(View q, View k, View v, const AttentionParams& params, View y, Vi
                               .y = HeadsOf<T>(y),
                               .lse = {lse.ptr<float>(), lse.strides[0], lse.strides[1]},
                               .batch = BatchOf(params)};
-    DispatchHeadDim(q.dims[2], [&]<int kD>(std::integral_constant<int, kD>) { Run<T, kD>(args, q.dims[0], context); });
+    DispatchHeadDim(q.dims[2],
+                    [&]<int kD>(std::integral_constant<int, kD>) { Run<T, kD, false>(args, q.dims[0], context); });
   });
 }
 

@@ -20,6 +20,19 @@
 
 namespace lorikeet::internal {
 
+// What every device gives a block of shared memory, less 1 KB for variables: consumer devices (compute capability 8.6,
+// 8.9 and 12) have 99 KB, others 163 KB or more.
+inline constexpr size_t kSmallSharedMemory = 98 << 10;
+
+// Whether a block may have so much, and 1 KB of variables, on this device.
+inline bool FitsSharedMemory(size_t bytes) {
+  static const int limit = [] {
+    int most = 0;
+    return cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0) == cudaSuccess ? most : 0;
+  }();
+  return bytes + 1024 <= static_cast<size_t>(limit);
+}
+
 void CudaAttentionGrad(View dy, View q, View k, View v, View y, View lse, const AttentionParams& params, View dq,
                        View dk, View dv, LaunchContext context);
 

@@ -39,18 +39,22 @@ void GradF16(const GradArgs<f16>& args, LaunchContext context);
 
 enum class GradOf { kQueries, kKeys, kOnlyKeys, kOnlyValues };
 
-template <typename T, int kD, GradOf kOf>
+// kSmall: within the shared memory of a consumer device. Most shapes are so anyway.
+template <typename T, int kD, GradOf kOf, bool kSmall>
 struct GradShape {
   static constexpr bool kByQuery = kOf == GradOf::kQueries;
   static constexpr bool kHasScores = kOf != GradOf::kOnlyValues;                          // ds, so dq or dk
   static constexpr bool kHasValues = kOf == GradOf::kKeys || kOf == GradOf::kOnlyValues;  // dv
-  static constexpr int kWarps = sizeof(T) == 4 && kD == 256 ? 2 : 4, kThreads = 32 * kWarps;
+  static constexpr int kRowBytes = kD * static_cast<int>(sizeof(T));
+  static constexpr int kWarps = kRowBytes <= 384 ? 4 : kRowBytes <= 512 ? 3 : 1, kThreads = 32 * kWarps;
   static constexpr int kM = sizeof(T) == 2 && kD <= (kByQuery ? 128 : 64) ? 2 : 1;
   static constexpr int kRows = 16 * kM * kWarps;
-  static constexpr int kColumns = sizeof(T) == 4 && kD == 256 ? 16 : sizeof(T) == 2 && kM == 1 && kD <= 96 ? 64 : 32;
+  static constexpr bool kFewColumns = kRowBytes >= 384 || (kM == 2 && kD == 128 && kSmall);
+  static constexpr int kColumns = kFewColumns ? 16 : sizeof(T) == 2 && kM == 1 && kD <= 96 ? 64 : 32;
   static constexpr int kPitch = TilePitch<T>(kD), kTile = kColumns * kPitch;
   // Two tiles of rows, two stages of two tiles of columns, two stages of two numbers per column.
   static constexpr size_t kShared = sizeof(T) * (2 * kRows * kPitch + 4 * kTile) + sizeof(float) * 4 * kColumns;
+  static_assert(!kSmall || kShared <= kSmallSharedMemory);
 };
 
 // A query's part in p and ds.
@@ -110,9 +114,9 @@ __device__ __forceinline__ void ToWeights(const Batch& b, const TileMask& mask, 
 }
 
 // A block's rows and the columns that it walks over.
-template <typename T, int kD, GradOf kOf>
+template <typename T, int kD, GradOf kOf, bool kSmall>
 struct GradWalk {
-  using S = GradShape<T, kD, kOf>;
+  using S = GradShape<T, kD, kOf, kSmall>;
   const GradArgs<T>& args;
   const TilePlace& place;
   TileMask::Run run;  // columns that some row sees, or is seen by
@@ -166,9 +170,9 @@ __device__ __forceinline__ void StoreGrad(const float (&sums)[kM][kD / 8][4], fl
                    out.Rows(token0, count, head), count < 16 * kM ? count : 16 * kM);
 }
 
-template <typename T, int kD, GradOf kOf>
-__global__ void __launch_bounds__((GradShape<T, kD, kOf>::kThreads)) GradKernel(GradArgs<T> args) {
-  using S = GradShape<T, kD, kOf>;
+template <typename T, int kD, GradOf kOf, bool kSmall>
+__global__ void __launch_bounds__((GradShape<T, kD, kOf, kSmall>::kThreads)) GradKernel(GradArgs<T> args) {
+  using S = GradShape<T, kD, kOf, kSmall>;
   CUDA_DYNAMIC_SHARED(T, shared);
   // The longest walks first: late queries see many keys, early keys are seen by many queries.
   const unsigned tile = S::kByQuery ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
@@ -179,7 +183,7 @@ __global__ void __launch_bounds__((GradShape<T, kD, kOf>::kThreads)) GradKernel(
   const TileMask::Run run = S::kByQuery ? place.mask.Keys(place.first, end) : place.mask.Queries(place.first, end);
   const int32_t tiles = (run.end - run.begin + S::kColumns - 1) / S::kColumns;
   const int32_t steps = tiles * (S::kByQuery ? 1 : group);
-  const GradWalk<T, kD, kOf> walk{args, place, run, tiles, S::kByQuery ? y : kv * group, shared};
+  const GradWalk<T, kD, kOf, kSmall> walk{args, place, run, tiles, S::kByQuery ? y : kv * group, shared};
   walk.LoadRows(kv);
   if (steps > 0) walk.LoadColumns(0, 0, kv);
   CommitCopies();
@@ -235,12 +239,15 @@ __global__ void __launch_bounds__((GradShape<T, kD, kOf>::kThreads)) GradKernel(
   }
 }
 
-template <typename T, int kD, GradOf kOf>
+template <typename T, int kD, GradOf kOf, bool kSmall = false>
 void RunGrad(const GradArgs<T>& args, LaunchContext context) {
-  using S = GradShape<T, kD, kOf>;
+  using S = GradShape<T, kD, kOf, kSmall>;
+  if constexpr (!kSmall && S::kShared != GradShape<T, kD, kOf, true>::kShared) {
+    if (!FitsSharedMemory(S::kShared)) return RunGrad<T, kD, kOf, true>(args, context);
+  }
   const int64_t rows = S::kByQuery ? args.tokens : args.ctx;
   if (rows == 0) return;
-  const auto kernel = GradKernel<T, kD, kOf>;
+  const auto kernel = GradKernel<T, kD, kOf, kSmall>;
   CheckCuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(S::kShared)),
             "attention_grad");
   const dim3 grid(TilesFor(rows, S::kRows, args.batch),

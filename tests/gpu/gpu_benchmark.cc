@@ -262,6 +262,21 @@ void RegisterSteps() {
   }
 }
 
+// A token reads every weight once: the share is that of copying as many bytes.
+void RegisterGenerations() {
+  for (const GpuStep& step : GpuGenerations()) {
+    Register("generate/" + step.name, [step](benchmark::State& state) {
+      GpuGenerationResult r;
+      for (auto _ : state) {
+        r = MeasureGeneration(step);
+        state.SetIterationTime(r.seconds);
+      }
+      state.counters["tokens/s"] = 1 / r.seconds;
+      state.counters["copy%"] = 100 * static_cast<double>(r.weight_bytes) / r.seconds / CopyBandwidth();
+    });
+  }
+}
+
 }  // namespace
 }  // namespace lorikeet
 
@@ -282,6 +297,7 @@ int main(int argc, char** argv) {
   RegisterProducts();
   RegisterAttention();
   RegisterSteps();
+  RegisterGenerations();
   benchmark::AddCustomContext("device", CudaDeviceName());
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;

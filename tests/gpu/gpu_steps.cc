@@ -1,17 +1,24 @@
 #include "tests/gpu/gpu_steps.h"
 
 #include <algorithm>
+#include <chrono>
 #include <memory>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
+#include "apps/model/decode_graphs.h"
 #include "apps/model/nf4_factory.h"
 #include "apps/text/batches.h"
 #include "apps/text/dataset.h"
 #include "apps/training/trainer.h"
 #include "apps/training/useful_flops.h"
+#include "autograd/tape.h"
+#include "nn/batch.h"
 #include "nn/causal_lm.h"
 #include "nn/host_embedding.h"
+#include "nn/kv_cache.h"
 #include "nn/load.h"
 #include "optim/adamw.h"
 #include "optim/cuda_paged_store.h"
@@ -55,6 +62,9 @@ ModelConfig LlamaShape(const Size& s) {
   return c;
 }
 
+ModelConfig Llama3Of8B() { return LlamaShape({128256, 4096, 14336, 32, 32, 8, /*tied=*/false}); }
+ModelConfig SmolLm2() { return LlamaShape({49152, 576, 1536, 30, 9, 3, /*tied=*/true, /*head_dim=*/64}); }
+
 std::unique_ptr<CausalLm> MakeModel(const GpuStep& s, AdapterRun* run) {
   std::unique_ptr<CausalLm> lm = BuildModel(s.config, DType::kBF16);
   const MapFactory factory = s.four_bit ? Nf4Factory(DType::kBF16) : DenseFactory(DType::kBF16, false);
@@ -95,10 +105,9 @@ StepFlops FlopsOf(const ModelConfig& c, const std::vector<Parameter*>& adapter) 
 }  // namespace
 
 std::vector<GpuStep> GpuSteps() {
-  const ModelConfig llama8 = LlamaShape({128256, 4096, 14336, 32, 32, 8, /*tied=*/false});
+  const ModelConfig llama8 = Llama3Of8B(), smollm2 = SmolLm2();
   const ModelConfig qwen8 = LlamaShape({151936, 4096, 12288, 36, 32, 8, /*tied=*/false}),
-                    qwen06 = LlamaShape({151936, 1024, 3072, 28, 16, 8, /*tied=*/true}),
-                    smollm2 = LlamaShape({49152, 576, 1536, 30, 9, 3, /*tied=*/true, /*head_dim=*/64});
+                    qwen06 = LlamaShape({151936, 1024, 3072, 28, 16, 8, /*tied=*/true});
   return {
       {.name = "qwen3-8b/lora", .config = qwen8},
       {.name = "qwen3-8b/qlora", .config = qwen8, .four_bit = true},
@@ -166,6 +175,38 @@ GpuStepResult MeasureStep(const GpuStep& s) {
   }
   out.flops = UsefulFlopsPerStep(flops);
   out.peak_bytes = DeviceMemory().peak_bytes();
+  return out;
+}
+
+std::vector<GpuStep> GpuGenerations() {
+  std::vector<GpuStep> out;
+  for (const bool graphs : {false, true}) {
+    const std::string suffix = graphs ? "-graphs" : "";
+    out.push_back({.name = "smollm2-135m/bf16" + suffix, .config = SmolLm2(), .graphs = graphs});
+    out.push_back({.name = "llama3-8b/nf4" + suffix, .config = Llama3Of8B(), .four_bit = true, .graphs = graphs});
+  }
+  return out;
+}
+
+GpuGenerationResult MeasureGeneration(const GpuStep& s) {
+  constexpr int32_t kWarm = 8, kTokens = 72;
+  AdapterRun run;
+  const std::unique_ptr<CausalLm> lm = MakeModel(s, &run);
+  GpuGenerationResult out;
+  out.weight_bytes = DeviceMemory().live_bytes();
+  KvCache cache(s.config.num_layers, 256, s.config.num_kv_heads, s.config.head_dim, DType::kBF16, Cuda(0));
+  DecodeGraphs graphs(lm.get(), &cache);
+  const Tape::Pause pause;
+  lm->Hidden(OneSequence(std::vector<int32_t>(128, 1), 0, Cuda(0)), &cache);
+  std::chrono::steady_clock::time_point start;
+  for (int32_t token = 0; token < kTokens; ++token) {
+    if (token == kWarm) start = std::chrono::steady_clock::now();
+    const Tensor logits = s.graphs
+                              ? graphs.Next(token)
+                              : lm->Logits(lm->Hidden(OneSequence({token}, cache.length(), Cuda(0)), &cache).value());
+    logits.To(kCpu);
+  }
+  out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / (kTokens - kWarm);
   return out;
 }
 

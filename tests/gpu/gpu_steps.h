@@ -1,6 +1,7 @@
-// Training steps of whole models with random weights on the GPU, in the settings that others publish.
+// Training steps and generation of whole models with random weights on the GPU, in the settings that others publish.
 //
 //   for (const GpuStep& step : GpuSteps()) GpuStepResult r = MeasureStep(step);
+//   for (const GpuStep& step : GpuGenerations()) GpuGenerationResult r = MeasureGeneration(step);
 //
 // Packed sequences, rank 16 on every linear layer, AdamW. The weights are made on the device, tensor by tensor.
 #ifndef LORIKEET_TESTS_GPU_GPU_STEPS_H_
@@ -34,6 +35,17 @@ struct GpuStepResult {
 
 std::vector<GpuStep> GpuSteps();
 GpuStepResult MeasureStep(const GpuStep& step);
+
+// The seconds that a token takes to generate, behind a prompt of 128, with the logits on the host; and the bytes of
+// weights, which a token reads once.
+struct GpuGenerationResult {
+  double seconds = 0;
+  int64_t weight_bytes = 0;
+};
+
+// Of `step`, the model, the weights' form and `graphs` count.
+std::vector<GpuStep> GpuGenerations();
+GpuGenerationResult MeasureGeneration(const GpuStep& step);
 
 }  // namespace lorikeet
 

@@ -112,6 +112,14 @@ bool Executes() {
   return executes;
 }
 
+size_t SharedMemoryLimit() {
+  static const size_t limit = [] {
+    const char* bytes = std::getenv("CUSIM_SHARED_MEMORY");
+    return bytes ? std::strtoull(bytes, nullptr, 10) : size_t{232448};
+  }();
+  return limit;
+}
+
 cudaError_t Enqueue(cudaStream_t stream, std::function<void()> work) {
   std::lock_guard<std::recursive_mutex> lock(state().mutex);
   if (stream == nullptr) {
@@ -357,7 +365,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   *value = attribute == cudaDevAttrMultiProcessorCount            ? 4
            : attribute == cudaDevAttrComputeCapabilityMajor       ? 9
-           : attribute == cudaDevAttrMaxSharedMemoryPerBlockOptin ? 232448
+           : attribute == cudaDevAttrMaxSharedMemoryPerBlockOptin ? static_cast<int>(cusim::SharedMemoryLimit())
                                                                   : 0;
   return cudaSuccess;
 }

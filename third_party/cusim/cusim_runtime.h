@@ -4,7 +4,8 @@
 // synchronous copy, cudaFree): a missing wait then shows as stale data, every time. CUSIM_STREAMS=eager does it at
 // once; random:SEED does either, so that a copy which waits for nothing overtakes the kernels of another stream. The
 // null stream, which nothing here orders with the others, does its work at once. CUSIM_MEMORY=BYTES limits device
-// memory, so that running out of it can be tested. With CUSIM_EXECUTE=none kernels and copies do nothing, and what
+// memory, so that running out of it can be tested, and CUSIM_SHARED_MEMORY=BYTES that of a block (232448, an H100's; a
+// consumer device has 101376). With CUSIM_EXECUTE=none kernels and copies do nothing, and what
 // comes back from the device is zeros: the memory that a program takes from a device of any size is then known in
 // seconds, for device memory is then addresses only, which nothing may touch.
 #ifndef CUSIM_CUSIM_RUNTIME_H_
@@ -67,6 +68,8 @@ struct cudaDeviceProp {
 namespace cusim {
 // Whether kernels and copies are done at all.
 bool Executes();
+// Shared memory that a block may have.
+size_t SharedMemoryLimit();
 // Does it, now or when the stream is waited for; a capturing stream keeps it for its graph.
 cudaError_t Enqueue(cudaStream_t stream, std::function<void()> work);
 cudaError_t Malloc(void** p, size_t bytes);
@@ -123,8 +126,9 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
 cudaError_t cudaDriverGetVersion(int* version);
 cudaError_t cudaRuntimeGetVersion(int* version);
 template <class F>
-cudaError_t cudaFuncSetAttribute(F*, cudaFuncAttribute, int) {
-  return cudaSuccess;
+cudaError_t cudaFuncSetAttribute(F*, cudaFuncAttribute, int value) {
+  const bool possible = value >= 0 && static_cast<size_t>(value) <= cusim::SharedMemoryLimit();
+  return possible ? cudaSuccess : cusim::last_error = cudaErrorInvalidValue;
 }
 
 #endif  // CUSIM_CUSIM_RUNTIME_H_
