@@ -70,6 +70,22 @@ void CudaStream::Wait(const CudaEvent& event) {
   Check(cudaStreamWaitEvent(Raw(stream_), RawEvent(event.event_)), "stream wait");
 }
 void CudaStream::Synchronize() { Check(cudaStreamSynchronize(Raw(stream_)), "stream synchronize"); }
+void CudaStream::BeginCapture() {
+  Check(cudaStreamBeginCapture(Raw(stream_), cudaStreamCaptureModeRelaxed), "begin of capture");
+}
+void* CudaStream::EndCapture() {
+  cudaGraph_t graph = nullptr;
+  Check(cudaStreamEndCapture(Raw(stream_), &graph), "end of capture");
+  cudaGraphExec_t executable = nullptr;
+  Check(cudaGraphInstantiate(&executable, graph, 0), "graph");
+  Check(cudaGraphDestroy(graph), "graph");
+  return executable;
+}
+void CudaStream::LaunchGraph(void* graph) {
+  Check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), Raw(stream_)), "graph launch");
+}
+// In a process that ends the driver may be gone already: nothing is checked here.
+void CudaStream::DestroyGraph(void* graph) { (void)cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph)); }
 
 #else
 
@@ -91,6 +107,10 @@ CudaStream::~CudaStream() = default;
 void CudaStream::Copy(void*, const void*, size_t) { Die(); }
 void CudaStream::Wait(const CudaEvent&) { Die(); }
 void CudaStream::Synchronize() { Die(); }
+void CudaStream::BeginCapture() { Die(); }
+void* CudaStream::EndCapture() { Die(); }
+void CudaStream::LaunchGraph(void*) { Die(); }
+void CudaStream::DestroyGraph(void*) { Die(); }
 
 #endif
 

@@ -52,7 +52,14 @@ class CudaStream {
   void Copy(void* to, const void* from, size_t bytes);  // any of the four directions
   void Wait(const CudaEvent& event);                    // work given from here on starts after the event
   void Synchronize();                                   // the host waits
-  void* handle() const { return stream_; }              // a cudaStream_t, for LaunchContext
+  // Between the two, work that is given is kept and not done; what came of it, a cudaGraphExec_t, is given as a whole
+  // by LaunchGraph, as often as wanted. For CudaGraph (cuda_graph.h). Capturing is relaxed: memory may be taken
+  // meanwhile.
+  void BeginCapture();
+  void* EndCapture();
+  void LaunchGraph(void* graph);
+  static void DestroyGraph(void* graph);
+  void* handle() const { return stream_; }  // a cudaStream_t, for LaunchContext
 
  private:
   void* stream_;
