@@ -64,7 +64,7 @@ struct LossCounts {
   int64_t tokens = 0;
   int64_t correct = 0;
 };
-// Adds rows up; waits for the device.
+// Adds rows up, rows of padding too; waits for the device.
 LossCounts CountLosses(const RowLosses& rows);
 
 }  // namespace lorikeet

@@ -22,7 +22,8 @@ struct AdapterRun {
   const RngKey* key_in_memory = nullptr;  // not null: instead of `key`, in the adapters' memory; read by the kernels
   bool training = false;
   // Differs whenever the adapters' weights may differ: DoRA then computes its norm once for each value instead of once
-  // for each pass (micro-batches, recomputed layers, generated tokens). 0: not tracked.
+  // for each pass (micro-batches, recomputed layers, generated tokens); captured passes count one up each, since each
+  // must find the norm itself. 0: not tracked.
   uint64_t weights_version = 0;
 };
 

@@ -86,6 +86,19 @@ TEST(BlockAllocator, WhenTheBaseHasNothingLeftFreeSegmentsGoBackFirst) {
   cache.Free(c, 20 * kMiB);
 }
 
+TEST(BlockAllocator, SegmentsThatAreKeptGoBackByTrimOnly) {
+  FakeAllocator fake(100 * kMiB);
+  BlockAllocator cache(&fake, BlockAllocator::Segments::kKeep);
+  cache.Free(cache.Allocate(60 * kMiB), 60 * kMiB);
+  EXPECT_EQ(cache.Allocate(80 * kMiB), nullptr);
+  EXPECT_EQ(fake.held(), 60 * kMiB);
+  void* const b = cache.Allocate(50 * kMiB);  // in what is kept
+  EXPECT_EQ(fake.held(), 60 * kMiB);
+  cache.Free(b, 50 * kMiB);
+  cache.Trim();
+  EXPECT_EQ(fake.held(), 0u);
+}
+
 TEST(BlockAllocator, NoTwoLiveBlocksOverlapWhateverTheOrder) {
   FakeAllocator fake(size_t{1} << 30);
   BlockAllocator cache(&fake);

@@ -12,11 +12,12 @@
 //
 // What is kept are launches with their arguments: the addresses and the numbers of the time of capture. So what
 // changes comes in through tensors that stay where they are, and a number that changes must be one in a tensor. Work
-// that waits for the device, or copies from or to pageable host memory, cannot be captured: CUDA's message ends the
-// process. So does work on another stream, and a scratch buffer that grows meanwhile, for it was not run before.
+// that waits for the device, or copies between it and the host, cannot be captured: a message ends the process. So does
+// a wait for another stream, and a scratch buffer that grows meanwhile, for the work was not run before.
 // Memory: what the work allocates comes from GraphMemory(), which gives nothing back while a graph lives: what was
 // freed during a capture is used again by the same and by later captures, never by others. A tensor that the work
-// leaves, y, keeps its memory while its handle lives, and its values until the next launch of its graph.
+// leaves, y, keeps its memory while its handle lives, and its values until the next launch of any graph: another's
+// temporaries may lie where y came to lie later.
 // valid() becomes false when scratch memory (tensor/kernels/cuda_scratch.h), whose address the graph holds, has moved:
 // Launch then aborts; capture anew. Threads: the one that gives the device its work. Only where CudaUnavailable() is
 // empty. Source: CUDA C++ Programming Guide, "CUDA Graphs"; the private pool as PyTorch's torch.cuda.graph has it.

@@ -1,5 +1,6 @@
 #include "tensor/cuda_graph.h"
 
+#include "absl/functional/function_ref.h"
 #include "gtest/gtest.h"
 #include "tensor/cuda_memory.h"
 #include "tensor/cuda_stream.h"
@@ -98,16 +99,26 @@ TEST_F(CudaGraphTest, ScratchThatMovedMakesAGraphInvalid) {
   graph.Capture([&] { Work(x); });
   EXPECT_TRUE(graph.valid());
   ComputeStream().Synchronize();
-  internal::CudaScratch(internal::kCudaScratchPartials, size_t{64} << 20);
+  const int64_t before = internal::CudaScratchGeneration();
+  for (size_t bytes = 1 << 20; internal::CudaScratchGeneration() == before; bytes *= 2) {
+    internal::CudaScratch(internal::kCudaScratchPartials, bytes);
+  }
   EXPECT_FALSE(graph.valid());
   EXPECT_DEATH(graph.Launch(), "scratch has moved");
 }
 
-TEST_F(CudaGraphTest, WhatWaitsForTheDeviceCannotBeCaptured) {
-  Tensor x = Random(1);
-  CudaGraph graph;
-  EXPECT_DEATH(graph.Launch(), "nothing was captured");
-  EXPECT_DEATH(graph.Capture([&] { x.To(kCpu); }), "CUDA: ");
+TEST(CudaGraphDeathTest, WhatWaitsOrMeetsTheHostCannotBeCaptured) {
+  if (!CudaUnavailable().empty()) GTEST_SKIP() << CudaUnavailable();
+  testing::FLAGS_gtest_death_test_style = "threadsafe";  // the other one forks what a device belongs to
+  const auto capture = [](absl::FunctionRef<void(const Tensor&)> work) {
+    const Tensor x = Tensor::Zeros({4}, DType::kF32, Cuda(0));
+    CudaGraph graph;
+    graph.Capture([&] { work(x); });
+  };
+  EXPECT_DEATH(CudaGraph().Launch(), "nothing was captured");
+  EXPECT_DEATH(capture([](const Tensor& x) { x.To(kCpu); }), "between host and device cannot be captured");
+  EXPECT_DEATH(capture([](const Tensor& x) { x.To(kCpu).To(Cuda(0)); }), "between host and device cannot be captured");
+  EXPECT_DEATH(capture([](const Tensor&) { ComputeStream().Synchronize(); }), "captur");
 }
 
 }  // namespace

@@ -2,12 +2,16 @@
 
 #include <utility>
 
+#include "tensor/check.h"
+#include "tensor/device.h"
 #include "tensor/ops/copy.h"
 
 namespace lorikeet {
 
 DecodeGraphs::DecodeGraphs(CausalLm* model, KvCache* cache)
-    : model_(model), cache_(cache), batch_(OneSequence({0}, 0, model->device())) {}
+    : model_(model), cache_(cache), batch_(OneSequence({0}, 0, model->device())) {
+  LORIKEET_CHECK(model->device().is_cuda()) << "DecodeGraphs: the model is on " << ToString(model->device());
+}
 
 Tensor DecodeGraphs::Run() { return model_->Logits(model_->Hidden(batch_, cache_).value()); }
 

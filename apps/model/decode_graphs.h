@@ -5,7 +5,8 @@
 //
 // One token is a few hundred kernels that have little to do: the host, which gives them one by one, is what they wait
 // for. The second pass whose views of the cache have a length is captured (tensor/cuda_graph.h); later ones are one
-// launch, until the length, a power of two, changes. The bits are those of the plain passes.
+// launch, until the length, a power of two, changes. The bits are those of the plain passes. The weights, and with them
+// AdapterRun::weights_version, stay as they are while it lives.
 // Ownership: model and cache outlive it. The logits are overwritten by the next call. Threads: one.
 #ifndef LORIKEET_APPS_MODEL_DECODE_GRAPHS_H_
 #define LORIKEET_APPS_MODEL_DECODE_GRAPHS_H_
@@ -24,7 +25,7 @@ namespace lorikeet {
 
 class DecodeGraphs {
  public:
-  DecodeGraphs(CausalLm* model, KvCache* cache);
+  DecodeGraphs(CausalLm* model, KvCache* cache);  // both on the GPU
 
   Tensor Next(int32_t token);
   int64_t launches() const { return launches_; }

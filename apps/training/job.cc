@@ -244,6 +244,7 @@ std::string TrainJob::Fingerprint() const {
     facts.push_back(absl::StrCat("init_lora_weights ", o.init_lora_weights, " modules_to_save ", o.modules_to_save,
                                  " ensure_weight_tying ", o.ensure_weight_tying, " bias ", o.bias));
   }
+  if (o.cuda_graphs && device.is_cuda()) facts.push_back("cuda_graphs");  // padding, and so the order of some sums
   if (StateDType(o) != DType::kF32) facts.push_back("optimizer state in 8 bits");
   if (Quantized(o.method)) {
     facts.push_back(absl::StrCat("quant_type ", o.quant.kind == Nf4Kind::kFp4 ? "fp4" : "nf4", " block ", o.quant.block,

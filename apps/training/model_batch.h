@@ -4,7 +4,7 @@
 //   Answers answers = FindAnswers(b.targets, 1.0 / b.num_targets, DType::kF32, model.device());
 //   Variable loss = LinearCrossEntropy(model.Hidden(b.inputs, nullptr), model.head(), answers, {});
 //
-// Padded() makes shapes repeat, which captured graphs need (step_graphs.h): sequences of padding behind the others, of
+// Padded() makes shapes repeat, which captured graphs need (step_graphs.h): a sequence of padding behind the others, of
 // token 0 and without a target, and empty ones. Neither changes a loss or a gradient.
 #ifndef LORIKEET_APPS_TRAINING_MODEL_BATCH_H_
 #define LORIKEET_APPS_TRAINING_MODEL_BATCH_H_
@@ -14,6 +14,7 @@
 
 #include "apps/text/batches.h"
 #include "nn/batch.h"
+#include "tensor/check.h"
 #include "tensor/tensor.h"
 
 namespace lorikeet {
@@ -33,16 +34,18 @@ inline ModelBatch ToModelBatch(const text::Batch& b, Device device) {
   return out;
 }
 
-// The number of tokens becomes a multiple of `tokens`, that of sequences one of `sequences`.
-inline text::Batch Padded(text::Batch b, size_t tokens, size_t sequences) {
-  const auto up = [](size_t n, size_t unit) { return (n + unit - 1) / unit * unit; };
-  const size_t total = up(b.tokens.size(), tokens);
-  for (int32_t position = 0; b.tokens.size() < total; ++position) {
+// To `tokens` tokens in `sequences` sequences: no fewer than there are, and a sequence more.
+inline text::Batch Padded(text::Batch b, int64_t tokens, int64_t sequences) {
+  LORIKEET_CHECK(tokens >= static_cast<int64_t>(b.tokens.size()) &&
+                 sequences >= static_cast<int64_t>(b.cu_seqlens.size()))
+      << "Padded: " << b.tokens.size() << " tokens in " << b.cu_seqlens.size() - 1 << " sequences to " << tokens
+      << " in " << sequences;
+  for (int32_t position = 0; static_cast<int64_t>(b.tokens.size()) < tokens; ++position) {
     b.tokens.push_back(0);
     b.targets.push_back(-1);
     b.positions.push_back(position);
   }
-  b.cu_seqlens.resize(up(b.cu_seqlens.size(), sequences) + 1, static_cast<int32_t>(total));
+  b.cu_seqlens.resize(static_cast<size_t>(sequences) + 1, static_cast<int32_t>(tokens));
   return b;
 }
 

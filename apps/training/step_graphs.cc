@@ -1,12 +1,15 @@
 #include "apps/training/step_graphs.h"
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "tensor/ops/copy.h"
 
 namespace lorikeet {
 namespace {
+
+int64_t RoundUp(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
 MicroBatch Clone(const MicroBatch& b) {
   return {{b.inputs.tokens.Clone(), b.inputs.positions.Clone(), b.inputs.cu_seqlens.Clone()},
@@ -27,8 +30,8 @@ void CopyInto(const MicroBatch& from, MicroBatch* to) {
 
 }  // namespace
 
-StepGraphs::StepGraphs(std::vector<Parameter*> parameters, Pass pass)
-    : parameters_(std::move(parameters)), pass_(std::move(pass)) {}
+StepGraphs::StepGraphs(std::vector<Parameter*> parameters, Pass pass, size_t max_graphs)
+    : parameters_(std::move(parameters)), pass_(std::move(pass)), max_graphs_(max_graphs) {}
 
 // The handles go to the parameters and come back: a gradient that somebody else holds would not be added to in place.
 void StepGraphs::BeginStep() {
@@ -58,27 +61,69 @@ void StepGraphs::ZeroGradients() {
   zero_->Launch();
 }
 
+int64_t StepGraphs::Tokens(int64_t tokens) {
+  const int64_t below = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(std::max<int64_t>(tokens, 1))));
+  return RoundUp(tokens, std::max<int64_t>(64, below / 8));
+}
+int64_t StepGraphs::Sequences(int64_t sequences) {
+  return static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(std::max<int64_t>(sequences, 16))));
+}
+int64_t StepGraphs::AnswerUnit(int64_t tokens) { return std::max<int64_t>(64, RoundUp(tokens / 4, 64)); }
+
 bool StepGraphs::Capturable(const MicroBatch& batch) const {
   return batch.answers.rows.size() > 0 &&
          std::all_of(parameters_.begin(), parameters_.end(), [](Parameter* p) { return p->grad.defined(); });
 }
 
+std::vector<const void*> StepGraphs::Addresses() const {
+  std::vector<const void*> out;
+  for (const Parameter* p : parameters_) {
+    out.push_back(p->value.raw());
+    out.push_back(p->grad.raw());
+  }
+  return out;
+}
+
+// With the last graph goes its memory.
+void StepGraphs::DropGraphs() {
+  shapes_.clear();
+  zero_.reset();
+  most_tokens_ = 0;
+}
+
+StepGraphs::Shape& StepGraphs::ShapeFor(const Key& key) {
+  const auto found = shapes_.find(key);
+  if (found != shapes_.end()) return found->second;
+  // A larger shape's tensors would not fit where smaller ones lie, and lie beside them.
+  if (std::get<0>(key) > most_tokens_) DropGraphs();
+  most_tokens_ = std::max(most_tokens_, std::get<0>(key));
+  if (shapes_.size() >= max_graphs_) {
+    shapes_.erase(std::min_element(shapes_.begin(), shapes_.end(),
+                                   [](const auto& a, const auto& b) { return a.second.used < b.second.used; }));
+  }
+  return shapes_[key];
+}
+
 void StepGraphs::Capture(const MicroBatch& batch, Shape* shape) {
   if (shape->graph == nullptr) shape->batch = Clone(batch);
+  shape->losses = {};
   shape->graph = std::make_unique<CudaGraph>();
   shape->graph->Capture([&] { shape->losses = pass_(shape->batch); });
 }
 
 RowLosses StepGraphs::Run(const MicroBatch& batch) {
   const Key key(batch.inputs.tokens.size(), batch.inputs.cu_seqlens.size(), batch.answers.rows.size());
-  const auto found = shapes_.find(key);
-  if (found == shapes_.end() && shapes_.size() >= kMaxGraphs) return pass_(batch);
-  Shape& shape = found == shapes_.end() ? shapes_[key] : found->second;
-  if (!std::exchange(shape.seen, true) || !Capturable(batch)) return pass_(batch);
+  const bool first = seen_.insert(key).second;
+  if (first || !Capturable(batch)) return pass_(batch);
+  if (std::vector<const void*> now = Addresses(); now != addresses_) {
+    DropGraphs();
+    addresses_ = std::move(now);
+  }
+  Shape& shape = ShapeFor(key);
   if (shape.graph == nullptr || !shape.graph->valid()) Capture(batch, &shape);
   CopyInto(batch, &shape.batch);
   shape.graph->Launch();
-  ++launches_;
+  shape.used = ++launches_;
   return {shape.losses.losses.Clone(), shape.losses.correct.Clone()};  // the next launch overwrites them
 }
 

@@ -9,11 +9,14 @@
 // A small model's pass is a thousand kernels of some microseconds each: the host, which gives them one by one, is what
 // it waits for. The second time that a shape (tokens, sequences, answers) comes up the pass is captured
 // (tensor/cuda_graph.h); from then on it is one launch. Batches should be padded (model_batch.h, FindAnswers), so that
-// shapes do repeat. What stays as it is: a first time, a parameter that the pass does not reach, a batch without an
-// answer, and every shape beyond the first kMaxGraphs.
+// shapes do repeat: to Tokens and Sequences, and their answers to a multiple of AnswerUnit. Batches of some 1000 tokens
+// then have a few dozen shapes, however ragged; packed ones have one or two. What is run as it is: a shape's first
+// time, a batch without an answer, everything while a parameter has no gradient. max_graphs are kept, those used last.
 // A pass must be a function of the batch and of the parameters' values alone: a number that it has from the host would
 // be that of the capture for ever, so a dropout key is read from the batch. Gradients live in the same memory from step
-// to step: a pass adds to what is there. Memory: the activations of the largest shape, once more, for the graphs.
+// to step: a pass adds to what is there. Where a value or a gradient lies elsewhere than it did, all is captured anew.
+// Memory: the activations of the largest shape, which smaller ones share, for a shape with more tokens than any before
+// ends all graphs. It is held between steps; passes that run as they are, and evaluation, have their own beside it.
 // Ownership: parameters, and what the pass refers to, outlive the graphs. Threads: one.
 #ifndef LORIKEET_APPS_TRAINING_STEP_GRAPHS_H_
 #define LORIKEET_APPS_TRAINING_STEP_GRAPHS_H_
@@ -22,6 +25,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <tuple>
 #include <vector>
 
@@ -41,35 +45,47 @@ struct MicroBatch {
 
 class StepGraphs {
  public:
-  static constexpr size_t kMaxGraphs = 64;
-  // Multiples that padding should make (a dozen shapes then cover ragged batches; a pass grows by a few percent).
-  static constexpr int64_t kTokens = 64, kSequences = 16, kAnswers = 64;
+  static constexpr size_t kMaxGraphs = 32;
+  // `tokens` rounded up: to a multiple of 64, and of an eighth of the power of two below.
+  static int64_t Tokens(int64_t tokens);
+  // The power of two from `sequences` on, 16 at least.
+  static int64_t Sequences(int64_t sequences);
+  // A quarter of a batch of so many tokens, 64 at least.
+  static int64_t AnswerUnit(int64_t tokens);
 
   using Pass = std::function<RowLosses(const MicroBatch&)>;
-  StepGraphs(std::vector<Parameter*> parameters, Pass pass);
+  StepGraphs(std::vector<Parameter*> parameters, Pass pass, size_t max_graphs = kMaxGraphs);
 
   void BeginStep();
   RowLosses Run(const MicroBatch& batch);
   void EndStep();
 
   int64_t launches() const { return launches_; }  // of graphs that stood for a pass
+  size_t graphs() const { return shapes_.size(); }
 
  private:
-  using Key = std::tuple<int64_t, int64_t, int64_t>;
+  using Key = std::tuple<int64_t, int64_t, int64_t>;  // tokens, sequences, answers
   struct Shape {
-    bool seen = false;
+    int64_t used = 0;  // the number of the last launch
     std::unique_ptr<CudaGraph> graph;
     MicroBatch batch;  // what it reads
     RowLosses losses;  // what it writes
   };
   bool Capturable(const MicroBatch& batch) const;
+  std::vector<const void*> Addresses() const;
+  Shape& ShapeFor(const Key& key);
   void Capture(const MicroBatch& batch, Shape* shape);
+  void DropGraphs();
   void ZeroGradients();
 
   std::vector<Parameter*> parameters_;
   Pass pass_;
-  std::map<Key, Shape> shapes_;
-  std::vector<Tensor> gradients_;  // between steps
+  const size_t max_graphs_;
+  std::set<Key> seen_;
+  std::map<Key, Shape> shapes_;         // that were captured
+  int64_t most_tokens_ = 0;             // of them
+  std::vector<const void*> addresses_;  // that they hold
+  std::vector<Tensor> gradients_;       // between steps
   std::unique_ptr<CudaGraph> zero_;
   int64_t launches_ = 0;
 };

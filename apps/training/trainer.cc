@@ -32,7 +32,7 @@ Trainer::Trainer(CausalLm& model, std::vector<Parameter*> parameters, AdamW& opt
       run_(run),
       stream_(stream),
       options_(options) {
-  if (!options.cuda_graphs) return;
+  if (!options.cuda_graphs || !model_.device().is_cuda()) return;
   graphs_ = std::make_unique<StepGraphs>(parameters_, [this](const MicroBatch& b) { return ForwardAndBackward(b); });
 }
 
@@ -51,7 +51,11 @@ std::vector<MicroBatch> Trainer::MicroBatches(int64_t step, StepResult* result) 
     result->tokens += static_cast<int64_t>(rows.tokens.size());
     result->answer_tokens += rows.num_targets();
     result->causal_pairs += CausalPairs(rows.cu_seqlens);
-    if (graphs_ != nullptr) rows = Padded(std::move(rows), StepGraphs::kTokens, StepGraphs::kSequences);
+    if (graphs_ != nullptr) {
+      const int64_t tokens = StepGraphs::Tokens(static_cast<int64_t>(rows.tokens.size()));
+      const int64_t sequences = StepGraphs::Sequences(static_cast<int64_t>(rows.cu_seqlens.size()));
+      rows = Padded(std::move(rows), tokens, sequences);
+    }
     batches.push_back(ToModelBatch(rows, device));
   }
   const double scale = 1.0 / static_cast<double>(result->answer_tokens);
@@ -60,7 +64,7 @@ std::vector<MicroBatch> Trainer::MicroBatches(int64_t step, StepResult* result) 
     MicroBatch m;
     m.inputs = b.inputs;
     m.answers = FindAnswers(b.targets, scale, LossDType(model_.compute_dtype()), device,
-                            graphs_ == nullptr ? 1 : StepGraphs::kAnswers);
+                            graphs_ == nullptr ? 1 : StepGraphs::AnswerUnit(b.targets.size()));
     if (graphs_ != nullptr) m.key = InMemory(DropoutKey(step, out.size()), device);
     out.push_back(std::move(m));
   }
@@ -68,16 +72,15 @@ std::vector<MicroBatch> Trainer::MicroBatches(int64_t step, StepResult* result) 
 }
 
 RowLosses Trainer::ForwardAndBackward(const MicroBatch& b) {
-  if (graphs_ != nullptr && run_ != nullptr) {
-    // A graph has to find what depends on the weights itself: in later steps no other pass may have.
-    ++run_->weights_version;
-    run_->key_in_memory = static_cast<const RngKey*>(b.key.raw());
-  }
+  // A graph has to find what depends on the weights itself: in later steps no other pass may have.
+  if (graphs_ != nullptr && run_ != nullptr) ++run_->weights_version;
+  if (run_ != nullptr) run_->key_in_memory = b.key.defined() ? static_cast<const RngKey*>(b.key.raw()) : nullptr;
   Tape tape;
   RowLosses losses;
   const Variable loss = LinearCrossEntropy(model_.Hidden(b.inputs, nullptr), model_.head(), b.answers,
                                            {.softcap = model_.config().final_softcap}, &losses);
   tape.Backward(loss, Tensor::Scalar(1, loss.dtype()));
+  if (run_ != nullptr) run_->key_in_memory = nullptr;
   return losses;
 }
 
@@ -113,10 +116,7 @@ absl::StatusOr<StepResult> Trainer::Step(int64_t step) {
     ++run_->weights_version;
   }
   absl::Status status = AccumulateGradients(step, &result);
-  if (run_ != nullptr) {
-    run_->training = false;
-    run_->key_in_memory = nullptr;
-  }
+  if (run_ != nullptr) run_->training = false;
   if (status.ok()) {
     result.grad_norm = ClipGradNorm(parameters_, options_.max_grad_norm);
     if (!std::isfinite(result.grad_norm)) {
@@ -128,8 +128,8 @@ absl::StatusOr<StepResult> Trainer::Step(int64_t step) {
   if (status.ok()) {
     result.learning_rate = schedule_.Rate(step);
     status = optimizer_.Step(result.learning_rate);
-    if (run_ != nullptr) ++run_->weights_version;
   }
+  if (run_ != nullptr) ++run_->weights_version;  // after a failure too: what a capture kept, a launch overwrites
   DropGradients();
   if (!status.ok()) return status;
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -285,9 +285,16 @@ void Fill(View y, double value, LaunchContext context) {
 
 // From the device: waits, since the host reads next. To it: the host's memory may be reused right after, which for
 // pageable memory CUDA sees to (it takes a copy, small ones without waiting); pinned memory is read when the copy runs.
+// In captured work it would read the host's address at every launch, long after: that is a mistake, not a copy.
 void Transfer(View x, bool x_on_device, View y, bool y_on_device, LaunchContext context) {
   const size_t bytes = static_cast<size_t>(x.size()) * SizeOf(x.dtype);
   if (bytes == 0) return;
+  cudaStreamCaptureStatus capturing = cudaStreamCaptureStatusNone;
+  CheckCuda(cudaStreamIsCapturing(StreamOf(context), &capturing), "transfer");
+  if (capturing != cudaStreamCaptureStatusNone) {
+    std::fprintf(stderr, "CUDA: a copy between host and device cannot be captured\n");
+    std::abort();
+  }
   cudaPointerAttributes from = {};
   CheckCuda(cudaPointerGetAttributes(&from, x.data), "transfer");
   CheckCuda(cudaMemcpyAsync(y.data, x.data, bytes, cudaMemcpyDefault, StreamOf(context)), "transfer");

@@ -65,6 +65,7 @@ ModelConfig LlamaShape(const Size& s) {
 ModelConfig Llama3Of8B() { return LlamaShape({128256, 4096, 14336, 32, 32, 8, /*tied=*/false}); }
 ModelConfig SmolLm2() { return LlamaShape({49152, 576, 1536, 30, 9, 3, /*tied=*/true, /*head_dim=*/64}); }
 
+// Without adapters where `run` is null.
 std::unique_ptr<CausalLm> MakeModel(const GpuStep& s, AdapterRun* run) {
   std::unique_ptr<CausalLm> lm = BuildModel(s.config, DType::kBF16);
   const MapFactory factory = s.four_bit ? Nf4Factory(DType::kBF16) : DenseFactory(DType::kBF16, false);
@@ -72,12 +73,13 @@ std::unique_ptr<CausalLm> MakeModel(const GpuStep& s, AdapterRun* run) {
       LoadWeights(*lm, RandomWeights(s.config, Cuda(0)),
                   s.offload_embeddings ? EmbeddingsInHostMemory(factory) : factory, false, nullptr);
   LORIKEET_CHECK(loaded.ok()) << loaded;
+  lm->set_gradient_checkpointing(s.checkpointing);
+  if (run == nullptr) return lm;
   AdapterConfig adapter;
   adapter.r = kRank;
   adapter.use_dora = s.dora;
   const absl::StatusOr<InjectReport> report = Inject(*lm, adapter, RngKey{.seed = 2}, run);
   LORIKEET_CHECK(report.ok()) << report.status();
-  lm->set_gradient_checkpointing(s.checkpointing);
   return lm;
 }
 
@@ -88,6 +90,26 @@ std::unique_ptr<StateStore> StoreFor(const GpuStep& s, int64_t elements) {
   LORIKEET_CHECK(paged.ok()) << paged.status();
   return *std::move(paged);
 }
+
+// Of weights that a token reads whole: all but an embedding that is not the head too.
+class ReadBytes : public Visitor {
+ public:
+  explicit ReadBytes(bool tied) : tied_(tied) {}
+  int64_t bytes = 0;
+
+ protected:
+  void VisitLeaf(absl::string_view, Parameter& p) override { bytes += looked_up_ ? 0 : p.value.nbytes(); }
+  void VisitBuffer(absl::string_view, Tensor& t, int64_t) override { bytes += looked_up_ ? 0 : t.nbytes(); }
+  void VisitSlot(absl::string_view name, MapSlot& slot) override {
+    looked_up_ = slot.embedding && !tied_;
+    Visitor::VisitSlot(name, slot);
+    looked_up_ = false;
+  }
+
+ private:
+  const bool tied_;
+  bool looked_up_ = false;
+};
 
 // But for what a step says of itself.
 StepFlops FlopsOf(const ModelConfig& c, const std::vector<Parameter*>& adapter) {
@@ -190,10 +212,11 @@ std::vector<GpuStep> GpuGenerations() {
 
 GpuGenerationResult MeasureGeneration(const GpuStep& s) {
   constexpr int32_t kWarm = 8, kTokens = 72;
-  AdapterRun run;
-  const std::unique_ptr<CausalLm> lm = MakeModel(s, &run);
+  const std::unique_ptr<CausalLm> lm = MakeModel(s, nullptr);
+  ReadBytes read(s.config.tie_word_embeddings);
+  lm->Visit(read);
   GpuGenerationResult out;
-  out.weight_bytes = DeviceMemory().live_bytes();
+  out.weight_bytes = read.bytes;
   KvCache cache(s.config.num_layers, 256, s.config.num_kv_heads, s.config.head_dim, DType::kBF16, Cuda(0));
   DecodeGraphs graphs(lm.get(), &cache);
   const Tape::Pause pause;

@@ -37,7 +37,7 @@ std::vector<GpuStep> GpuSteps();
 GpuStepResult MeasureStep(const GpuStep& step);
 
 // The seconds that a token takes to generate, behind a prompt of 128, with the logits on the host; and the bytes of
-// weights, which a token reads once.
+// weights that it reads. No adapters.
 struct GpuGenerationResult {
   double seconds = 0;
   int64_t weight_bytes = 0;

@@ -20,6 +20,7 @@ struct CusimStream {
   struct CusimGraph* capture = nullptr;
 };
 struct CusimEvent {
+  bool captured = false;          // recorded by a capturing stream: part of a graph, and no time
   CusimStream* stream = nullptr;  // null: never recorded, or on the null stream, whose work is done
   uint64_t at = 0;
   std::shared_ptr<std::chrono::steady_clock::time_point> time;
@@ -172,6 +173,8 @@ const char* cudaGetErrorString(cudaError_t error) {
       return "out of memory";
     case cudaErrorStreamCaptureUnsupported:
       return "operation not permitted when stream is capturing";
+    case cudaErrorCapturedEvent:
+      return "operation not permitted on an event last recorded in a capturing stream";
     case cudaErrorStreamCaptureIsolation:
       return "dependency created on uncaptured work in another stream";
     default:
@@ -251,6 +254,9 @@ cudaError_t cudaMemsetAsync(void* p, int value, size_t bytes, cudaStream_t strea
 
 cudaError_t cudaDeviceSynchronize() {
   Lock lock(state().mutex);
+  for (const CusimStream* s : state().streams) {
+    if (s->capture != nullptr) return Fail(cudaErrorStreamCaptureUnsupported);
+  }
   RunAll();
   return cudaSuccess;
 }
@@ -305,6 +311,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   auto time = std::make_shared<std::chrono::steady_clock::time_point>();
   event->time = time;
   const cudaError_t error = Enqueue(stream, [time] { *time = std::chrono::steady_clock::now(); });
+  event->captured = stream != nullptr && stream->capture != nullptr;
   event->stream = stream;
   event->at = stream ? stream->given : 0;
   return error;
@@ -312,6 +319,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   Lock lock(state().mutex);
+  if (event->captured) return Fail(cudaErrorCapturedEvent);
   if (event->stream != nullptr) RunUntil(event->stream, event->at);
   return cudaSuccess;
 }
@@ -325,6 +333,12 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
   Lock lock(state().mutex);
   if (stream == nullptr || stream->capture != nullptr) return Fail(cudaErrorStreamCaptureUnsupported);
   stream->capture = new CusimGraph;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
+  Lock lock(state().mutex);
+  const bool active = stream != nullptr && stream->capture != nullptr;
+  *status = active ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
   return cudaSuccess;
 }
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
