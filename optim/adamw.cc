@@ -150,7 +150,7 @@ void AdamW::UpdatePage(const StatePage& state, int page, double lr, const AdamWS
   run(KernelsFor(store_->device()).step, segments.full);
 }
 
-absl::Status AdamW::Step(double lr) {
+absl::Status AdamW::Step(double lr, double grad_scale) {
   if (!damage_.ok()) return damage_;
   for (Parameter* p : parameters_) {
     LORIKEET_CHECK(p->value.contiguous()) << "AdamW: parameter " << p->name << " is not contiguous";
@@ -166,7 +166,8 @@ absl::Status AdamW::Step(double lr) {
                           .beta2 = options_.beta2,
                           .eps = options_.eps,
                           .c1 = 1 - std::pow(options_.beta1, t),
-                          .c2 = std::sqrt(1 - std::pow(options_.beta2, t))};
+                          .c2 = std::sqrt(1 - std::pow(options_.beta2, t)),
+                          .grad_scale = grad_scale};
   const std::vector<int> walk = Walk();
   for (size_t i = 0; i < walk.size(); ++i) {
     absl::StatusOr<StatePage> state = store_->Acquire(walk[i]);

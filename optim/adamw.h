@@ -77,7 +77,8 @@ class AdamW {
   // store->elements() == StateElements(parameters, store->dtype()), zeros.
   AdamW(std::vector<Parameter*> parameters, AdamWOptions options, std::unique_ptr<StateStore> store);
 
-  absl::Status Step(double lr);
+  // The gradients are taken times `grad_scale`, ClipFactor's (optim/clip.h).
+  absl::Status Step(double lr, double grad_scale = 1);
   int64_t steps() const { return steps_; }  // taken so far
   const StateStore& store() const { return *store_; }
 

@@ -12,6 +12,7 @@
 #include "tensor/kernels/cuda_common.h"
 #include "tensor/kernels/cuda_reduce.h"
 #include "tensor/kernels/launch.h"
+#include "tensor/kernels/segment_table_cuda.h"
 #include "third_party/cuda/runtime.h"
 
 namespace lorikeet {
@@ -99,7 +100,7 @@ void LaunchAndClear(Parameters& parameters, LaunchContext context) {
                      static_cast<unsigned>(kStateBlock), 0, StreamOf(context), parameters),
               "adamw8 step");
   }
-  parameters.table.count = 0;
+  parameters.table.Clear();
 }
 
 void Step(const AdamWSegment* segments, int64_t count, const AdamWStep& step, LaunchContext context) {

@@ -1,24 +1,35 @@
-// Clipping of gradients by their global norm, as torch.nn.utils.clip_grad_norm_ does it.
+// The gradients' global norm, and clipping by it as torch.nn.utils.clip_grad_norm_ does.
 //
-//   const double norm = ClipGradNorm(parameters, 1.0);
-//   if (!std::isfinite(norm)) ...            // nothing was changed: stop before the update, or leave this step out
-//   optimizer.Step(lr);
+//   const GradNorm pending(parameters);              // on a GPU the device begins; other work may be given behind it
+//   const double norm = pending.Get();               // the host waits
+//   if (!std::isfinite(norm)) ...                    // stop before the update, or leave this step out
+//   optimizer.Step(lr, ClipFactor(norm, 1.0));       // the update multiplies every gradient with it
 //
-//   norm = sqrt(sum of g^2 over all parameters),   g *= min(1, max_norm / (norm + 1e-6))
+//   norm = sqrt(sum of g^2 over all parameters),   factor = min(1, max_norm / (norm + 1e-6))
 //
 // The norm is formed in f64, in an order that depends on the shapes only, so it has the same bits for any number of
-// threads. A max_norm of 0 or less means: no limit, just the norm. Parameters without a gradient count as 0. Gradients
-// are scaled in place. All gradients lie on one device; for those on CUDA the host waits once, for the norm.
+// threads. Parameters without a gradient count as 0. The gradients are not touched: the update reads them anyway, and
+// scaling them first would cost a pass. All gradients lie on one device. Threads: one.
 #ifndef LORIKEET_OPTIM_CLIP_H_
 #define LORIKEET_OPTIM_CLIP_H_
 
 #include "absl/types/span.h"
 #include "autograd/parameter.h"
+#include "tensor/tensor.h"
 
 namespace lorikeet {
 
-// The norm before clipping. NaN or infinite: the gradients are left as they are.
-double ClipGradNorm(absl::Span<Parameter* const> parameters, double max_norm);
+class GradNorm {
+ public:
+  explicit GradNorm(absl::Span<Parameter* const> parameters);
+  double Get() const;  // NaN or infinite: so is a gradient
+
+ private:
+  Tensor sums_;  // of g^2, one f64 for each gradient, where the gradients are; undefined: there are none
+};
+
+// A max_norm of 0 or less means: no limit. NaN if the norm is.
+double ClipFactor(double norm, double max_norm);
 
 }  // namespace lorikeet
 

@@ -11,6 +11,9 @@
 #include "autograd/tape.h"
 #include "nn/linear_cross_entropy.h"
 #include "optim/clip.h"
+#include "tensor/device.h"
+#include "tensor/dtype.h"
+#include "tensor/tensor.h"
 
 namespace lorikeet {
 namespace {
@@ -40,17 +43,19 @@ RngKey Trainer::DropoutKey(int64_t step, size_t micro_batch) const {
   return options_.key.Fold(static_cast<uint64_t>(step)).Fold(micro_batch);
 }
 
-// All of a step's, before the first one runs: its loss is the mean over the answer tokens of the whole step, whatever
-// the split into micro-batches.
-std::vector<MicroBatch> Trainer::MicroBatches(int64_t step, StepResult* result) const {
+// All micro-batches, before the first one runs: a step's loss is the mean over the answer tokens of the whole step,
+// whatever the split.
+Trainer::Inputs Trainer::InputsOf(int64_t step) const {
+  Inputs out;
+  out.counts.step = step;
   const Device device = model_.device();
   const int64_t first = step * options_.gradient_accumulation_steps * options_.batch_size;
   std::vector<ModelBatch> batches;
   for (int64_t i = 0; i < options_.gradient_accumulation_steps; ++i) {
     text::Batch rows = stream_.Get(first + i * options_.batch_size, options_.batch_size);
-    result->tokens += static_cast<int64_t>(rows.tokens.size());
-    result->answer_tokens += rows.num_targets();
-    result->causal_pairs += CausalPairs(rows.cu_seqlens);
+    out.counts.tokens += static_cast<int64_t>(rows.tokens.size());
+    out.counts.answer_tokens += rows.num_targets();
+    out.counts.causal_pairs += CausalPairs(rows.cu_seqlens);
     if (graphs_ != nullptr) {
       const int64_t tokens = StepGraphs::Tokens(static_cast<int64_t>(rows.tokens.size()));
       const int64_t sequences = StepGraphs::Sequences(static_cast<int64_t>(rows.cu_seqlens.size()));
@@ -58,17 +63,21 @@ std::vector<MicroBatch> Trainer::MicroBatches(int64_t step, StepResult* result) 
     }
     batches.push_back(ToModelBatch(rows, device));
   }
-  const double scale = 1.0 / static_cast<double>(result->answer_tokens);
-  std::vector<MicroBatch> out;
+  const double scale = 1.0 / static_cast<double>(out.counts.answer_tokens);
   for (const ModelBatch& b : batches) {
     MicroBatch m;
     m.inputs = b.inputs;
     m.answers = FindAnswers(b.targets, scale, LossDType(model_.compute_dtype()), device,
                             graphs_ == nullptr ? 1 : StepGraphs::AnswerUnit(b.targets.size()));
-    if (graphs_ != nullptr) m.key = InMemory(DropoutKey(step, out.size()), device);
-    out.push_back(std::move(m));
+    if (graphs_ != nullptr) m.key = InMemory(DropoutKey(step, out.micro_batches.size()), device);
+    out.micro_batches.push_back(std::move(m));
   }
   return out;
+}
+
+Trainer::Inputs Trainer::TakeInputs(int64_t step) {
+  if (next_ && next_->counts.step == step) return *std::exchange(next_, std::nullopt);
+  return InputsOf(step);
 }
 
 RowLosses Trainer::ForwardAndBackward(const MicroBatch& b) {
@@ -84,22 +93,35 @@ RowLosses Trainer::ForwardAndBackward(const MicroBatch& b) {
   return losses;
 }
 
-absl::Status Trainer::AccumulateGradients(int64_t step, StepResult* result) {
-  const std::vector<MicroBatch> micro_batches = MicroBatches(step, result);
+std::vector<RowLosses> Trainer::GivePasses(int64_t step, StepResult* result) {
+  const Inputs inputs = TakeInputs(step);
+  *result = inputs.counts;
   if (graphs_ != nullptr) graphs_->BeginStep();
   std::vector<RowLosses> losses;
-  for (size_t i = 0; i < micro_batches.size(); ++i) {
+  for (size_t i = 0; i < inputs.micro_batches.size(); ++i) {
     if (run_ != nullptr) run_->key = DropoutKey(step, i);
-    const MicroBatch& b = micro_batches[i];
+    const MicroBatch& b = inputs.micro_batches[i];
     losses.push_back(graphs_ != nullptr ? graphs_->Run(b) : ForwardAndBackward(b));
   }
+  return losses;
+}
+
+absl::Status Trainer::ReadLoss(const std::vector<RowLosses>& losses, StepResult* result) {
   double sum = 0;
-  for (const RowLosses& rows : losses) sum += CountLosses(rows).loss_sum;
+  for (const RowLosses& rows : losses) {
+    const Tensor wide = rows.losses.To(kCpu).Cast(DType::kF64);
+    for (const double loss : wide.data<double>()) sum += loss;
+  }
   result->loss = sum / static_cast<double>(result->answer_tokens);
   if (std::isfinite(result->loss)) return absl::OkStatus();
   return absl::FailedPreconditionError(
-      absl::StrCat("step ", step + 1, ": the loss is ", result->loss,
+      absl::StrCat("step ", result->step + 1, ": the loss is ", result->loss,
                    "; nothing was updated. Lower --learning_rate, or look at this step's rows"));
+}
+
+absl::Status Trainer::AccumulateGradients(int64_t step, StepResult* result) {
+  const std::vector<RowLosses> losses = GivePasses(step, result);
+  return ReadLoss(losses, result);
 }
 
 void Trainer::DropGradients() {
@@ -110,15 +132,17 @@ void Trainer::DropGradients() {
 absl::StatusOr<StepResult> Trainer::Step(int64_t step) {
   const auto start = std::chrono::steady_clock::now();
   StepResult result;
-  result.step = step;
   if (run_ != nullptr) {
     run_->training = true;
     ++run_->weights_version;
   }
-  absl::Status status = AccumulateGradients(step, &result);
+  const std::vector<RowLosses> losses = GivePasses(step, &result);
   if (run_ != nullptr) run_->training = false;
+  const GradNorm norm(parameters_);
+  if (model_.device().is_cuda()) next_ = InputsOf(step + 1);
+  absl::Status status = ReadLoss(losses, &result);
   if (status.ok()) {
-    result.grad_norm = ClipGradNorm(parameters_, options_.max_grad_norm);
+    result.grad_norm = norm.Get();
     if (!std::isfinite(result.grad_norm)) {
       status = absl::FailedPreconditionError(
           absl::StrCat("step ", step + 1, ": the gradient's norm is ", result.grad_norm,
@@ -127,7 +151,7 @@ absl::StatusOr<StepResult> Trainer::Step(int64_t step) {
   }
   if (status.ok()) {
     result.learning_rate = schedule_.Rate(step);
-    status = optimizer_.Step(result.learning_rate);
+    status = optimizer_.Step(result.learning_rate, ClipFactor(result.grad_norm, options_.max_grad_norm));
   }
   if (run_ != nullptr) ++run_->weights_version;  // after a failure too: what a capture kept, a launch overwrites
   DropGradients();

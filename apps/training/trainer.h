@@ -10,7 +10,8 @@
 // stream by index, the learning rate from the schedule, dropout masks from a key folded with the step. So a run resumed
 // between two steps is the undisturbed run, bit for bit.
 // The loss of a step is the mean over all answer tokens of its micro-batches. A loss or gradient norm that is not
-// finite stops the step before anything is updated.
+// finite stops the step before anything is updated: for these two the host waits for a GPU, once, when it has given it
+// the whole step and has made the next one's batches.
 // With `cuda_graphs`, on a GPU, a micro-batch is padded to a shape that repeats, and its passes run as one captured
 // graph (step_graphs.h); dropout then reads its key from the device's memory.
 #ifndef LORIKEET_APPS_TRAINING_TRAINER_H_
@@ -18,6 +19,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -61,16 +63,24 @@ class Trainer {
   // FailedPrecondition: loss or gradient is not finite; others: the optimizer's store failed.
   absl::StatusOr<StepResult> Step(int64_t step);
 
-  // Step's first half: the gradient of the step's mean loss, added to the parameters' gradients.
+  // Step's first half: the gradient of the step's mean loss, added to the parameters' gradients, and the loss.
   absl::Status AccumulateGradients(int64_t step, StepResult* result);
 
   // Passes that ran as a graph.
   int64_t graph_launches() const { return graphs_ == nullptr ? 0 : graphs_->launches(); }
 
  private:
+  // What a step eats, and what is known of it beforehand.
+  struct Inputs {
+    StepResult counts;
+    std::vector<MicroBatch> micro_batches;
+  };
   RngKey DropoutKey(int64_t step, size_t micro_batch) const;
-  std::vector<MicroBatch> MicroBatches(int64_t step, StepResult* result) const;
+  Inputs InputsOf(int64_t step) const;
+  Inputs TakeInputs(int64_t step);  // made already, or now
   RowLosses ForwardAndBackward(const MicroBatch& batch);
+  std::vector<RowLosses> GivePasses(int64_t step, StepResult* result);
+  static absl::Status ReadLoss(const std::vector<RowLosses>& losses, StepResult* result);
   void DropGradients();
 
   CausalLm& model_;
@@ -81,6 +91,7 @@ class Trainer {
   const text::SequenceStream& stream_;
   TrainerOptions options_;
   std::unique_ptr<StepGraphs> graphs_;  // null: without
+  std::optional<Inputs> next_;          // on a GPU: the coming step's
 };
 
 }  // namespace lorikeet

@@ -1,5 +1,6 @@
 // AdamW's update: the contract of a backend.
 //
+//   g = grad_scale g, which is not stored
 //   m = beta1 m + (1 - beta1) g
 //   v = beta2 v + (1 - beta2) g^2
 //   p = p (1 - lr weight_decay) - lr c2/c1 m / (sqrt(v) + eps c2)        c1 = 1 - beta1^t,  c2 = sqrt(1 - beta2^t)
@@ -22,6 +23,7 @@ namespace lorikeet {
 struct AdamWStep {
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
   double c1 = 1, c2 = 1;
+  double grad_scale = 1;  // of clipping
 };
 
 struct AdamWSegment {

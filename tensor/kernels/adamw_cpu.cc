@@ -22,8 +22,9 @@ template <typename T>
 void Update(const AdamWConstants<T>& c, const T* __restrict g, T* __restrict p, T* __restrict m, T* __restrict v,
             int64_t n) {
   for (int64_t i = 0; i < n; ++i) {
-    const T mi = c.beta1 * m[i] + c.one_minus_beta1 * g[i];
-    const T vi = c.beta2 * v[i] + c.one_minus_beta2 * g[i] * g[i];
+    const T gi = c.grad_scale * g[i];
+    const T mi = c.beta1 * m[i] + c.one_minus_beta1 * gi;
+    const T vi = c.beta2 * v[i] + c.one_minus_beta2 * gi * gi;
     m[i] = mi;
     v[i] = vi;
     p[i] = p[i] * c.keep - c.rate * mi / (std::sqrt(vi) + c.eps);

@@ -9,6 +9,7 @@
 #include "tensor/kernels/cuda_common.h"
 #include "tensor/kernels/cuda_vector.h"
 #include "tensor/kernels/launch.h"
+#include "tensor/kernels/segment_table_cuda.h"
 #include "third_party/cuda/runtime.h"
 
 namespace lorikeet {
@@ -68,7 +69,7 @@ void LaunchAndClear(Table& table, LaunchContext context) {
   if (table.blocks() > 0) {
     CheckCuda(Launch(StepKernel, table.blocks(), kBlockThreads, 0, StreamOf(context), table), "adamw step");
   }
-  table.count = 0;
+  table.Clear();
 }
 
 void Step(const AdamWSegment* segments, int64_t count, const AdamWStep& step, LaunchContext context) {

@@ -217,6 +217,14 @@ void SumSquares(View x, View y, LaunchContext) {
   *y.ptr<double>() = sum;
 }
 
+void SumSquaresEach(const View* xs, int64_t count, View y, LaunchContext context) {
+  for (int64_t i = 0; i < count; ++i) {
+    View one = y;
+    one.data = y.ptr<double>() + i;
+    SumSquares(xs[i], one, context);
+  }
+}
+
 void AllFinite(View x, View y, LaunchContext) {
   std::atomic<bool> all{true};
   DispatchCompute(x.dtype, [&]<typename C>() {
@@ -261,7 +269,11 @@ void ArgMax(View x, View y, LaunchContext) {
 
 }  // namespace
 
-const ReduceKernels kCpuReduce = {
-    .reduce = Reduce, .row_dot = RowDot, .sum_squares = SumSquares, .all_finite = AllFinite, .arg_max = ArgMax};
+const ReduceKernels kCpuReduce = {.reduce = Reduce,
+                                  .row_dot = RowDot,
+                                  .sum_squares = SumSquares,
+                                  .sum_squares_each = SumSquaresEach,
+                                  .all_finite = AllFinite,
+                                  .arg_max = ArgMax};
 
 }  // namespace lorikeet

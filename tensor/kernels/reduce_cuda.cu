@@ -11,6 +11,7 @@
 #include "tensor/kernels/cuda_vector.h"
 #include "tensor/kernels/launch.h"
 #include "tensor/kernels/reduce.h"
+#include "tensor/kernels/sum_squares_cuda.h"
 #include "tensor/view.h"
 #include "third_party/cuda/runtime.h"
 
@@ -359,7 +360,11 @@ void ArgMax(View x, View y, LaunchContext context) {
 
 }  // namespace
 
-extern const ReduceKernels kCudaReduce = {
-    .reduce = Reduce, .row_dot = RowDot, .sum_squares = SumSquares, .all_finite = AllFinite, .arg_max = ArgMax};
+extern const ReduceKernels kCudaReduce = {.reduce = Reduce,
+                                          .row_dot = RowDot,
+                                          .sum_squares = SumSquares,
+                                          .sum_squares_each = internal::CudaSumSquaresEach,
+                                          .all_finite = AllFinite,
+                                          .arg_max = ArgMax};
 
 }  // namespace lorikeet

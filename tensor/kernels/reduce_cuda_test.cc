@@ -1,6 +1,7 @@
 // The CUDA reductions against the CPU's.
 #include <cstdint>
 #include <limits>
+#include <vector>
 
 #include "gtest/gtest.h"
 #include "tensor/dtype.h"
@@ -50,6 +51,24 @@ class ReduceCudaTest : public CudaKernelTest {
     return x.Map([a, b](const Tensor& t) { return t.Transpose(a, b); });
   }
 };
+
+TEST_P(ReduceCudaTest, SquaresOfManyTensorsAgreeWhateverTheirSizes) {
+  if (GetParam() != DType::kF32) GTEST_SKIP() << "of f32 only";
+  std::vector<Pair> xs;
+  std::vector<View> here, there;
+  for (int64_t i = 0; i < 250; ++i) {
+    const int64_t n = i % 50 == 7 ? 100 * 1000 + i : i % 9 == 0 ? 0 : 3 * i;
+    xs.push_back(Uniform({n + 1}, DType::kF32, static_cast<uint32_t>(i)).Map([&](const Tensor& t) {
+      return t.Slice(0, i % 2, n + i % 2);  // an address of its own, and one that packs do not fit
+    }));
+    here.push_back(xs.back().cpu.view());
+    there.push_back(xs.back().cuda.view());
+  }
+  const Pair sums = Of(Tensor::Zeros({250}, DType::kF64));
+  kCpuReduce.sum_squares_each(here.data(), 250, sums.cpu.view(), {});
+  kCudaReduce.sum_squares_each(there.data(), 250, sums.cuda.view(), {});
+  EXPECT_TRUE(Agree(sums.cuda, sums.cpu, 1e-13, 0));
+}
 
 TEST_P(ReduceCudaTest, RowsAreReduced) {
   for (int64_t d : {1, 5, 8, 40, 257, 2048}) ExpectReduceAgrees(Values({9, d}, 1), {9});

@@ -106,18 +106,28 @@ Tensor RowDot(const Tensor& a, const Tensor& b) {
   return y;
 }
 
-void SumSquaresInto(Tensor& y, const Tensor& x) {
+double SumSquares(const Tensor& x) {
   CheckFloat("SumSquares", x);
-  CheckDType("SumSquares", "y", y, DType::kF64);
-  LORIKEET_CHECK_EQ(y.size(), 1) << "SumSquares: y is " << Describe(y) << ", expected one element";
-  CheckSameDevice("SumSquares", x, y);
+  const Tensor y = Tensor::Empty({}, DType::kF64, x.device());
   KernelOrDie(KernelsFor(x.device()).sum_squares, "SumSquares", x)(x.view(), y.view(), {});
+  return y.item();
 }
 
-double SumSquares(const Tensor& x) {
-  Tensor y = Tensor::Empty({}, DType::kF64, x.device());
-  SumSquaresInto(y, x);
-  return y.item();
+Tensor SumSquaresOfEach(absl::Span<const Tensor> xs) {
+  std::vector<Tensor> held;  // until the launch
+  std::vector<View> views;
+  for (const Tensor& x : xs) {
+    LORIKEET_CHECK(x.dtype() == DType::kF32 || x.dtype() == DType::kF64)
+        << "SumSquaresOfEach: x is " << Describe(x) << ", expected f32 or f64";
+    CheckSameDevice("SumSquaresOfEach", xs[0], x);
+    held.push_back(x.Contiguous());
+    views.push_back(held.back().view());
+  }
+  const int64_t n = static_cast<int64_t>(xs.size());
+  const Tensor y = Tensor::Empty({n}, DType::kF64, n == 0 ? kCpu : xs[0].device());
+  if (n == 0) return y;
+  KernelOrDie(KernelsFor(y.device()).sum_squares_each, "SumSquaresOfEach", xs[0])(views.data(), n, y.view(), {});
+  return y;
 }
 
 bool AllFinite(const Tensor& x) {

@@ -46,8 +46,9 @@ Tensor SumTo(const Tensor& x, const Shape& shape);
 Tensor RowDot(const Tensor& a, const Tensor& b);
 
 double SumSquares(const Tensor& x);  // of all elements, kept in f64
-// The same into y, one f64 on x's device: for sums of many tensors of which the host needs the last only.
-void SumSquaresInto(Tensor& y, const Tensor& x);
+// The same of many tensors on one device, f64 [n] there: a launch or two for all of them, and the host does not wait.
+// f32, or on the CPU f64.
+Tensor SumSquaresOfEach(absl::Span<const Tensor> xs);
 bool AllFinite(const Tensor& x);  // no NaN, no infinity
 
 // Index of the largest element along the last dimension, the first of equals; a NaN counts as the largest. x [.., d] ->

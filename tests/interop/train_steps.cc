@@ -52,8 +52,8 @@ absl::Status Train(AdaptedModel& m, const Tensor& tokens, const Tensor& labels) 
         h, m.base.lm->head(), rows.targets,
         {.scale = 1.0f / static_cast<float>(rows.answers), .softcap = m.base.lm->config().final_softcap});
     tape.Backward(loss, Tensor::Scalar(1, loss.dtype()));
-    const double norm = ClipGradNorm(parameters, 1);
-    if (absl::Status s = optimizer.Step(schedule.Rate(step)); !s.ok()) return s;
+    const double norm = GradNorm(parameters).Get();
+    if (absl::Status s = optimizer.Step(schedule.Rate(step), ClipFactor(norm, 1)); !s.ok()) return s;
     for (Parameter* p : parameters) p->ZeroGrad();
     std::printf("%lld,%.9g,%.9g\n", static_cast<long long>(step + 1), loss.value().item(), norm);
     std::fflush(stdout);
