@@ -23,13 +23,13 @@ CudaGraph::CudaGraph(CudaGraph&& other) noexcept
     : graph_(std::exchange(other.graph_, nullptr)), scratch_(other.scratch_) {}
 
 // Nobody launches any more what used the free segments; what is queued is ordered before whoever gets them next.
-CudaGraph::~CudaGraph() {
+void CudaGraph::Drop() {
   if (graph_ == nullptr) return;
-  CudaStream::DestroyGraph(graph_);
+  CudaStream::DestroyGraph(std::exchange(graph_, nullptr));
   if (--graphs_alive == 0) GraphMemory().Trim();
 }
 
-void CudaGraph::Capture(absl::FunctionRef<void()> work) {
+bool CudaGraph::Capture(absl::FunctionRef<void()> work) {
   LORIKEET_CHECK(graph_ == nullptr) << "CudaGraph: captured already";
   scratch_ = internal::CudaScratchGeneration();
   {
@@ -39,7 +39,8 @@ void CudaGraph::Capture(absl::FunctionRef<void()> work) {
     graph_ = ComputeStream().EndCapture();
   }
   ++graphs_alive;
-  LORIKEET_CHECK(valid()) << "CudaGraph: scratch grew during the capture; run the work once before";
+  if (!valid()) Drop();
+  return captured();
 }
 
 bool CudaGraph::valid() const { return graph_ != nullptr && scratch_ == internal::CudaScratchGeneration(); }

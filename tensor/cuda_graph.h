@@ -13,7 +13,7 @@
 // What is kept are launches with their arguments: the addresses and the numbers of the time of capture. So what
 // changes comes in through tensors that stay where they are, and a number that changes must be one in a tensor. Work
 // that waits for the device, or copies between it and the host, cannot be captured: a message ends the process. So does
-// a wait for another stream, and a scratch buffer that grows meanwhile, for the work was not run before.
+// a wait for another stream.
 // Memory: what the work allocates comes from GraphMemory(), which gives nothing back while a graph lives: what was
 // freed during a capture is used again by the same and by later captures, never by others. A tensor that the work
 // leaves, y, keeps its memory while its handle lives, and its values until the next launch of any graph: another's
@@ -34,18 +34,21 @@ namespace lorikeet {
 class CudaGraph {
  public:
   CudaGraph() = default;
-  ~CudaGraph();
+  ~CudaGraph() { Drop(); }
   CudaGraph(CudaGraph&& other) noexcept;
   CudaGraph& operator=(CudaGraph&&) = delete;
 
-  // Once. Nothing that `work` gives to the device runs before Launch.
-  void Capture(absl::FunctionRef<void()> work);
+  // Once. Nothing that `work` gives to the device runs before Launch. False, and nothing is captured, where scratch
+  // memory grew meanwhile, as it may the first time that work is given: give it as usual then.
+  bool Capture(absl::FunctionRef<void()> work);
   // Gives the work to ComputeStream().
   void Launch();
   bool captured() const { return graph_ != nullptr; }
   bool valid() const;
 
  private:
+  void Drop();
+
   void* graph_ = nullptr;  // a cudaGraphExec_t
   int64_t scratch_ = 0;    // generation of the scratch buffers that it was captured with
 };

@@ -107,6 +107,22 @@ TEST_F(CudaGraphTest, ScratchThatMovedMakesAGraphInvalid) {
   EXPECT_DEATH(graph.Launch(), "scratch has moved");
 }
 
+TEST_F(CudaGraphTest, WorkThatMovesScratchIsNotCaptured) {
+  CudaGraph graph;
+  const auto grow = [] {
+    const int64_t before = internal::CudaScratchGeneration();
+    for (size_t bytes = 1 << 20; internal::CudaScratchGeneration() == before; bytes *= 2) {
+      internal::CudaScratch(internal::kCudaScratchPartials, bytes);
+    }
+  };
+  EXPECT_FALSE(graph.Capture(grow));
+  EXPECT_FALSE(graph.captured());
+  Tensor x = Random(1), y;
+  EXPECT_TRUE(graph.Capture([&] { y = tensor::Square(x); }));
+  graph.Launch();
+  EXPECT_TRUE(tensor::SameBits(y.To(kCpu), tensor::Square(x).To(kCpu)));
+}
+
 TEST(CudaGraphDeathTest, WhatWaitsOrMeetsTheHostCannotBeCaptured) {
   if (!CudaUnavailable().empty()) GTEST_SKIP() << CudaUnavailable();
   testing::FLAGS_gtest_death_test_style = "threadsafe";  // the other one forks what a device belongs to

@@ -24,7 +24,11 @@ Tensor DecodeGraphs::Next(int32_t token) {
   if (!std::exchange(pass.seen, true)) return Run();
   if (pass.graph == nullptr || !pass.graph->valid()) {
     pass.graph = std::make_unique<CudaGraph>();
-    pass.graph->Capture([&] { pass.logits = Run(); });
+    const int64_t length = cache_->length();
+    if (!pass.graph->Capture([&] { pass.logits = Run(); })) {
+      cache_->Truncate(length);
+      return Run();
+    }
   } else {
     cache_->Advance(1);
   }

@@ -56,7 +56,7 @@ void StepGraphs::ZeroGradients() {
   if (!all) return zero();
   if (zero_ == nullptr || !zero_->valid()) {
     zero_ = std::make_unique<CudaGraph>();
-    zero_->Capture(zero);
+    if (!zero_->Capture(zero)) return zero();
   }
   zero_->Launch();
 }
@@ -104,11 +104,11 @@ StepGraphs::Shape& StepGraphs::ShapeFor(const Key& key) {
   return shapes_[key];
 }
 
-void StepGraphs::Capture(const MicroBatch& batch, Shape* shape) {
+bool StepGraphs::Capture(const MicroBatch& batch, Shape* shape) {
   if (shape->graph == nullptr) shape->batch = Clone(batch);
   shape->losses = {};
   shape->graph = std::make_unique<CudaGraph>();
-  shape->graph->Capture([&] { shape->losses = pass_(shape->batch); });
+  return shape->graph->Capture([&] { shape->losses = pass_(shape->batch); });
 }
 
 RowLosses StepGraphs::Run(const MicroBatch& batch) {
@@ -120,7 +120,8 @@ RowLosses StepGraphs::Run(const MicroBatch& batch) {
     addresses_ = std::move(now);
   }
   Shape& shape = ShapeFor(key);
-  if (shape.graph == nullptr || !shape.graph->valid()) Capture(batch, &shape);
+  const bool ready = shape.graph != nullptr && shape.graph->valid();
+  if (!ready && !Capture(batch, &shape)) return pass_(batch);
   CopyInto(batch, &shape.batch);
   shape.graph->Launch();
   shape.used = ++launches_;

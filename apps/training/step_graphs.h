@@ -74,7 +74,7 @@ class StepGraphs {
   bool Capturable(const MicroBatch& batch) const;
   std::vector<const void*> Addresses() const;
   Shape& ShapeFor(const Key& key);
-  void Capture(const MicroBatch& batch, Shape* shape);
+  bool Capture(const MicroBatch& batch, Shape* shape);
   void DropGraphs();
   void ZeroGradients();
 

@@ -22,7 +22,7 @@ namespace {
 // shared memory of a consumer device. Most shapes are so anyway.
 template <typename T, int kD, bool kSmall>
 struct ForwardShape {
-  static constexpr int kWarps = sizeof(T) == 4 && kD == 256 ? 2 : 4, kThreads = 32 * kWarps;
+  static constexpr int kWarps = sizeof(T) == 4 && kD == 256 ? 2 : 4;
   static constexpr int kM = sizeof(T) == 2 && kD <= 128 ? 2 : 1;
   static constexpr int kRows = 16 * kM * kWarps;
   static constexpr bool kFewColumns = kSmall && (sizeof(T) == 2 ? kD >= 128 : kD == 128);
@@ -59,9 +59,9 @@ __device__ __forceinline__ void Finish(const ForwardArgs<T>& args, const TilePla
 }
 
 template <typename T, int kD, bool kSmall>
-__global__ void __launch_bounds__((ForwardShape<T, kD, kSmall>::kThreads)) ForwardKernel(ForwardArgs<T> args) {
+__global__ void __launch_bounds__((32 * ForwardShape<T, kD, kSmall>::kWarps)) ForwardKernel(ForwardArgs<T> args) {
   using S = ForwardShape<T, kD, kSmall>;
-  constexpr int kThreads = S::kThreads;
+  constexpr int kThreads = 32 * S::kWarps;
   CUDA_DYNAMIC_SHARED(T, shared);
   // Later queries see more keys under a causal mask: they begin first.
   const TilePlace place = FindTile<S::kRows>(args.batch, false, static_cast<int32_t>(gridDim.x - 1 - blockIdx.x));
@@ -120,7 +120,7 @@ void Run(const ForwardArgs<T>& args, int64_t tokens, LaunchContext context) {
   CheckCuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(S::kShared)),
             "attention");
   const dim3 grid(TilesFor(tokens, S::kRows, args.batch), static_cast<unsigned>(args.q.heads));
-  CheckCuda(Launch(kernel, grid, S::kThreads, S::kShared, StreamOf(context), args), "attention");
+  CheckCuda(Launch(kernel, grid, 32 * S::kWarps, S::kShared, StreamOf(context), args), "attention");
 }
 
 void Attention(View q, View k, View v, const AttentionParams& params, View y, View lse, LaunchContext context) {
