@@ -82,7 +82,7 @@ class KvCache {
   static void Put(const Tensor& x, const Tensor& positions, const Tensor& cache) {
     const int64_t row = cache.dim(1) * cache.dim(2);
     Tensor table = cache.Reshape({cache.dim(0), row});
-    tensor::PutRows(x.Cast(cache.dtype()).Reshape({x.dim(0), row}), positions, table);
+    tensor::ScatterRows(x.Cast(cache.dtype()).Reshape({x.dim(0), row}), positions, table);
   }
 
   int64_t capacity_;

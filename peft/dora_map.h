@@ -11,8 +11,9 @@
 // base applied to A's rows, so it works over any frozen base for one skinny product; ||W||^2 is computed once, when the
 // map is made, and n and g once per AdapterRun::weights_version where that is tracked. The norm is in the factors'
 // dtype (f32), and the product's sums are scaled before they are rounded, whatever dtype x has: g in bf16, or times a z
-// in bf16, would round away most of what m learns. With dropout the undropped base output is kept and only the
-// correction sees x' = dropout(x), as in PEFT:
+// in bf16, would round away most of what m learns.
+//
+// With dropout the undropped base output is kept and only the correction sees x' = dropout(x), as in PEFT:
 //   y = W*x + (g-1)*(W*x') + g*s*B*A*x'.
 // A row with n = 0 has g = 1 (PEFT: NaN). A bias is not scaled (it is outside the map).
 // Source: Liu et al., "DoRA: Weight-decomposed low-rank adaptation", 2024; PEFT's behaviour for dropout.

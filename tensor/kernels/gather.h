@@ -1,7 +1,7 @@
 // Rows by index: the contract of a backend.
 //
 //   gather_rows       y[i] = table[ids[i]]          any dtype, the same for table and y
-//   put_rows          table[ids[i]] = x[i]          any dtype, the same for table and x; no id twice
+//   scatter_rows          table[ids[i]] = x[i]          any dtype, the same for table and x; no id twice
 //   scatter_add_rows  dtable[ids[i]] += dy[i]       dtable f32 or f64, dy any float dtype
 //
 // table, dtable [v, d]; ids [n] i32, contiguous; x, y, dy [n, d]. Rows may be any distance apart, but are contiguous in
@@ -16,7 +16,7 @@ namespace lorikeet {
 
 struct GatherKernels {
   void (*gather_rows)(View table, View ids, View y, LaunchContext) = nullptr;
-  void (*put_rows)(View x, View ids, View table, LaunchContext) = nullptr;
+  void (*scatter_rows)(View x, View ids, View table, LaunchContext) = nullptr;
   void (*scatter_add_rows)(View dy, View ids, View dtable, LaunchContext) = nullptr;
 };
 

@@ -24,30 +24,28 @@ void CheckIds(const char* op, const View& ids, int64_t rows) {
   }
 }
 
-void GatherRows(View table, View ids, View y, LaunchContext) {
-  CheckIds("GatherRows", ids, table.dims[0]);
+// copy(row of the table, row of x, bytes) for every id.
+template <typename F>
+void EachRow(const char* op, const View& table, const View& ids, const View& x, F copy) {
+  CheckIds(op, ids, table.dims[0]);
   const int64_t size = static_cast<int64_t>(SizeOf(table.dtype)), row_bytes = table.dims[1] * size;
   if (row_bytes == 0) return;
   ParallelFor(ids.dims[0], std::max<int64_t>(1, kChunkBytes / row_bytes), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t id = ids.ptr<int32_t>()[i];
-      std::memcpy(y.ptr<char>() + i * y.strides[0] * size, table.ptr<char>() + id * table.strides[0] * size,
-                  static_cast<size_t>(row_bytes));
+      copy(table.ptr<char>() + id * table.strides[0] * size, x.ptr<char>() + i * x.strides[0] * size,
+           static_cast<size_t>(row_bytes));
     }
   });
 }
 
-void PutRows(View x, View ids, View table, LaunchContext) {
-  CheckIds("PutRows", ids, table.dims[0]);
-  const int64_t size = static_cast<int64_t>(SizeOf(table.dtype)), row_bytes = table.dims[1] * size;
-  if (row_bytes == 0) return;
-  ParallelFor(ids.dims[0], std::max<int64_t>(1, kChunkBytes / row_bytes), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t id = ids.ptr<int32_t>()[i];
-      std::memcpy(table.ptr<char>() + id * table.strides[0] * size, x.ptr<char>() + i * x.strides[0] * size,
-                  static_cast<size_t>(row_bytes));
-    }
-  });
+void GatherRows(View table, View ids, View y, LaunchContext) {
+  EachRow("GatherRows", table, ids, y, [](const char* row, char* to, size_t bytes) { std::memcpy(to, row, bytes); });
+}
+
+void ScatterRows(View x, View ids, View table, LaunchContext) {
+  EachRow("ScatterRows", table, ids, x,
+          [](char* row, const char* from, size_t bytes) { std::memcpy(row, from, bytes); });
 }
 
 template <typename T, typename C>
@@ -86,6 +84,7 @@ void ScatterAddRows(View dy, View ids, View dtable, LaunchContext) {
 
 }  // namespace
 
-const GatherKernels kCpuGather = {.gather_rows = GatherRows, .put_rows = PutRows, .scatter_add_rows = ScatterAddRows};
+const GatherKernels kCpuGather = {
+    .gather_rows = GatherRows, .scatter_rows = ScatterRows, .scatter_add_rows = ScatterAddRows};
 
 }  // namespace lorikeet

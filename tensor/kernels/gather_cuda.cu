@@ -37,7 +37,7 @@ __device__ void BadId(const char* op, int64_t i, int32_t id, int64_t rows) {
 // What is copied: rows of the table to rows of x, or back. `row` and the strides count units of Bits.
 struct RowCopy {
   int64_t row, table_stride, x_stride, n;
-  bool put;
+  bool scatter;
 };
 
 template <typename Bits>
@@ -45,40 +45,40 @@ __global__ void CopyRowsKernel(View table, View ids, View x, RowCopy c) {
   for (int64_t at = FirstIndex(); at < c.n; at += IndexStride()) {
     const int64_t i = at / c.row, j = at % c.row;
     const int32_t id = Data<int32_t>(ids)[i];
-    if (id < 0 || id >= table.dims[0]) BadId(c.put ? "PutRows" : "GatherRows", i, id, table.dims[0]);
+    if (id < 0 || id >= table.dims[0]) BadId(c.scatter ? "ScatterRows" : "GatherRows", i, id, table.dims[0]);
     Bits& in_table = Data<Bits>(table)[id * c.table_stride + j];
     Bits& in_x = Data<Bits>(x)[i * c.x_stride + j];
-    c.put ? in_table = in_x : in_x = in_table;
+    c.scatter ? in_table = in_x : in_x = in_table;
   }
 }
 
 template <typename Bits>
-void CopyRows(const View& table, const View& ids, const View& x, bool put, LaunchContext context) {
+void CopyRows(const View& table, const View& ids, const View& x, bool scatter, LaunchContext context) {
   const int64_t size = static_cast<int64_t>(SizeOf(table.dtype)), unit = static_cast<int64_t>(sizeof(Bits));
   const int64_t row = table.dims[1] * size / unit;
-  const RowCopy c{row, table.strides[0] * size / unit, x.strides[0] * size / unit, ids.dims[0] * row, put};
+  const RowCopy c{row, table.strides[0] * size / unit, x.strides[0] * size / unit, ids.dims[0] * row, scatter};
   CheckCuda(Launch(CopyRowsKernel<Bits>, GridFor(c.n), kBlockThreads, 0, StreamOf(context), table, ids, x, c),
-            put ? "put_rows" : "gather_rows");
+            scatter ? "scatter_rows" : "gather_rows");
 }
 
 // Bits are copied, whatever they mean: 16 bytes at once where every row allows it.
-void CopyRows(const View& table, const View& ids, const View& x, bool put, LaunchContext context) {
+void CopyRows(const View& table, const View& ids, const View& x, bool scatter, LaunchContext context) {
   if (x.size() == 0) return;
-  if (Vectorisable(table) && Vectorisable(x)) return CopyRows<uint4>(table, ids, x, put, context);
+  if (Vectorisable(table) && Vectorisable(x)) return CopyRows<uint4>(table, ids, x, scatter, context);
   switch (SizeOf(table.dtype)) {
     case 1:
-      return CopyRows<uint8_t>(table, ids, x, put, context);
+      return CopyRows<uint8_t>(table, ids, x, scatter, context);
     case 2:
-      return CopyRows<uint16_t>(table, ids, x, put, context);
+      return CopyRows<uint16_t>(table, ids, x, scatter, context);
     case 4:
-      return CopyRows<uint32_t>(table, ids, x, put, context);
+      return CopyRows<uint32_t>(table, ids, x, scatter, context);
     default:
-      return CopyRows<uint64_t>(table, ids, x, put, context);
+      return CopyRows<uint64_t>(table, ids, x, scatter, context);
   }
 }
 
 void GatherRows(View table, View ids, View y, LaunchContext context) { CopyRows(table, ids, y, false, context); }
-void PutRows(View x, View ids, View table, LaunchContext context) { CopyRows(table, ids, x, true, context); }
+void ScatterRows(View x, View ids, View table, LaunchContext context) { CopyRows(table, ids, x, true, context); }
 
 constexpr int kIdsAThread = 4;
 constexpr int kIdsAtOnce = kIdsAThread * kBlockThreads;
@@ -155,6 +155,6 @@ void ScatterAddRows(View dy, View ids, View dtable, LaunchContext context) {
 }  // namespace
 
 extern const GatherKernels kCudaGather = {
-    .gather_rows = GatherRows, .put_rows = PutRows, .scatter_add_rows = ScatterAddRows};
+    .gather_rows = GatherRows, .scatter_rows = ScatterRows, .scatter_add_rows = ScatterAddRows};
 
 }  // namespace lorikeet

@@ -46,14 +46,14 @@ TEST_F(GatherCudaTest, RowsOfEveryDtypeAndWidthAreCopied) {
   }
 }
 
-TEST_F(GatherCudaTest, RowsOfEveryDtypeAndWidthArePut) {
+TEST_F(GatherCudaTest, RowsOfEveryDtypeAndWidthAreScattered) {
   const Tensor ids = Tensor::From<int32_t>({18, 3, 4, 0, 11}, {5});
   for (DType dtype : {DType::kF64, DType::kF32, DType::kBF16, DType::kF16, DType::kI32, DType::kI64, DType::kU8}) {
     for (int64_t d : {1, 7, 16, 80}) {
       const Tensor table = RandomTensor({19, d}, DType::kF32, 1, 0, 100).Cast(dtype).Clone();
       const Tensor x = RandomTensor({5, d}, DType::kF32, 2, 0, 100).Cast(dtype), there = table.To(Cuda(0));
-      kCpuGather.put_rows(x.view(), ids.view(), table.view(), {});
-      kCudaGather.put_rows(x.To(Cuda(0)).view(), ids.To(Cuda(0)).view(), there.view(), {});
+      kCpuGather.scatter_rows(x.view(), ids.view(), table.view(), {});
+      kCudaGather.scatter_rows(x.To(Cuda(0)).view(), ids.To(Cuda(0)).view(), there.view(), {});
       EXPECT_TRUE(SameBits(there.To(kCpu), table)) << Name(dtype) << " " << d;
     }
   }

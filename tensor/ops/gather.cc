@@ -32,17 +32,17 @@ Tensor GatherRows(const Tensor& table, const Tensor& ids) {
   return y;
 }
 
-void PutRows(const Tensor& x, const Tensor& ids, Tensor& table) {
-  CheckTableAndIds("PutRows", table, ids);
-  CheckDType("PutRows", "x", x, table.dtype());
-  CheckShape("PutRows", "x", x, {ids.dim(0), table.dim(1)});
-  CheckSameDevice("PutRows", table, x);
-  CheckWritable("PutRows", table);
+void ScatterRows(const Tensor& x, const Tensor& ids, Tensor& table) {
+  CheckTableAndIds("ScatterRows", table, ids);
+  CheckDType("ScatterRows", "x", x, table.dtype());
+  CheckShape("ScatterRows", "x", x, {ids.dim(0), table.dim(1)});
+  CheckSameDevice("ScatterRows", table, x);
+  CheckWritable("ScatterRows", table);
   LORIKEET_CHECK(HasContiguousRows(table))
-      << "PutRows: the table is " << Describe(table) << ", expected contiguous rows";
+      << "ScatterRows: the table is " << Describe(table) << ", expected contiguous rows";
   const Tensor rows = HasContiguousRows(x) ? x : x.Contiguous();
-  KernelOrDie(KernelsFor(table.device()).put_rows, "PutRows", table)(rows.view(), ids.Contiguous().view(), table.view(),
-                                                                     {});
+  KernelOrDie(KernelsFor(table.device()).scatter_rows, "ScatterRows", table)(rows.view(), ids.Contiguous().view(),
+                                                                             table.view(), {});
 }
 
 void ScatterAddRows(Tensor& dtable, const Tensor& ids, const Tensor& dy) {

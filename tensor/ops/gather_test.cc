@@ -33,22 +33,22 @@ TEST(GatherTest, GatherRowsReadsStridedTablesAndIds) {
   EXPECT_TRUE(SameBits(GatherRows(table.Slice(1, 3, 50), ids), want.Slice(1, 3, 50)));
 }
 
-TEST(GatherTest, PutRowsWritesTheNamedRowsOfEveryDTypeAndNoOther) {
+TEST(GatherTest, ScatterRowsWritesTheNamedRowsOfEveryDTypeAndNoOther) {
   for (DType dtype : {DType::kF64, DType::kF32, DType::kBF16, DType::kF16, DType::kI32, DType::kI64, DType::kU8}) {
     Tensor table = Tensor::From<float>({0, 1, 10, 11, 20, 21, 30, 31}, {4, 2}).Cast(dtype).Clone();
-    PutRows(Tensor::From<float>({5, 6, 7, 8}, {2, 2}).Cast(dtype), Ids({3, 0}), table);
+    ScatterRows(Tensor::From<float>({5, 6, 7, 8}, {2, 2}).Cast(dtype), Ids({3, 0}), table);
     EXPECT_TRUE(IsClose(table, {7, 8, 10, 11, 20, 21, 5, 6}, 0));
   }
   Tensor wide = Tensor::Zeros({3, 5}, DType::kF32), part = wide.Slice(1, 1, 3);
-  PutRows(Strided(Tensor::From<float>({1, 2}, {1, 2})), Ids({1}), part);
+  ScatterRows(Strided(Tensor::From<float>({1, 2}, {1, 2})), Ids({1}), part);
   EXPECT_TRUE(IsClose(wide, {0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0}, 0));
-  PutRows(Tensor::Zeros({0, 5}, DType::kF32), Ids({}), wide);
+  ScatterRows(Tensor::Zeros({0, 5}, DType::kF32), Ids({}), wide);
 }
 
-TEST(GatherDeathTest, PutRowsNamesARowOutsideTheTable) {
+TEST(GatherDeathTest, ScatterRowsNamesARowOutsideTheTable) {
   Tensor table = Tensor::Zeros({3, 2}, DType::kF32);
-  EXPECT_DEATH(PutRows(Tensor::Zeros({1, 2}, DType::kF32), Ids({3}), table), "ids.0. is 3, the table has 3 rows");
-  EXPECT_DEATH(PutRows(Tensor::Zeros({1, 2}, DType::kBF16), Ids({0}), table), "x is bf16");
+  EXPECT_DEATH(ScatterRows(Tensor::Zeros({1, 2}, DType::kF32), Ids({3}), table), "ids.0. is 3, the table has 3 rows");
+  EXPECT_DEATH(ScatterRows(Tensor::Zeros({1, 2}, DType::kBF16), Ids({0}), table), "x is bf16");
 }
 
 TEST(GatherTest, ScatterAddRowsAccumulatesDuplicates) {

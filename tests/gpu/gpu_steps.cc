@@ -220,6 +220,7 @@ GpuGenerationResult MeasureGeneration(const GpuStep& s) {
   KvCache cache(s.config.num_layers, 256, s.config.num_kv_heads, s.config.head_dim, DType::kBF16, Cuda(0));
   DecodeGraphs graphs(lm.get(), &cache);
   const Tape::Pause pause;
+  DeviceMemory().ResetPeak();
   lm->Hidden(OneSequence(std::vector<int32_t>(128, 1), 0, Cuda(0)), &cache);
   std::chrono::steady_clock::time_point start;
   for (int32_t token = 0; token < kTokens; ++token) {
@@ -230,6 +231,7 @@ GpuGenerationResult MeasureGeneration(const GpuStep& s) {
     logits.To(kCpu);
   }
   out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / (kTokens - kWarm);
+  out.peak_bytes = DeviceMemory().peak_bytes();
   return out;
 }
 

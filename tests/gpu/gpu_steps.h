@@ -36,11 +36,11 @@ struct GpuStepResult {
 std::vector<GpuStep> GpuSteps();
 GpuStepResult MeasureStep(const GpuStep& step);
 
-// The seconds that a token takes to generate, behind a prompt of 128, with the logits on the host; and the bytes of
-// weights that it reads. No adapters.
+// The seconds that a token takes to generate, behind a prompt of 128, with the logits on the host; the bytes of weights
+// that it reads; and of tensors on the device, at most. No adapters.
 struct GpuGenerationResult {
   double seconds = 0;
-  int64_t weight_bytes = 0;
+  int64_t weight_bytes = 0, peak_bytes = 0;
 };
 
 // Of `step`, the model, the weights' form and `graphs` count.

@@ -34,7 +34,7 @@ const std::map<std::string, double>& Bounds() {
   return *bounds;
 }
 
-class StepMemoryTest : public testing::TestWithParam<GpuStep> {
+class MemoryTest : public testing::TestWithParam<GpuStep> {
  protected:
   static void SetUpTestSuite() {
     setenv("CUSIM_EXECUTE", "none", 1);
@@ -44,6 +44,14 @@ class StepMemoryTest : public testing::TestWithParam<GpuStep> {
     if (!CudaIsSimulated()) GTEST_SKIP() << "only the simulator can leave out the arithmetic";
   }
 };
+class StepMemoryTest : public MemoryTest {};
+class GenerationMemoryTest : public MemoryTest {};
+
+std::string TestName(const testing::TestParamInfo<GpuStep>& info) {
+  std::string name = info.param.name;
+  for (char& c : name) c = std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
+  return name;
+}
 
 TEST_P(StepMemoryTest, StaysWithinItsBound) {
   const GpuStep& step = GetParam();
@@ -56,11 +64,19 @@ TEST_P(StepMemoryTest, StaysWithinItsBound) {
   EXPECT_GT(peak, held);
 }
 
-INSTANTIATE_TEST_SUITE_P(Steps, StepMemoryTest, testing::ValuesIn(GpuSteps()), [](const auto& info) {
-  std::string name = info.param.name;
-  for (char& c : name) c = std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
-  return name;
-});
+// Weights, a cache of 256 tokens, and little else; a graph's own memory among it.
+TEST_P(GenerationMemoryTest, StaysWithinItsBound) {
+  const GpuStep& step = GetParam();
+  const GpuGenerationResult r = MeasureGeneration(step);
+  const double peak = 1e-6 * static_cast<double>(r.peak_bytes);
+  std::printf("%-40s %6.0f MB of weights read, %6.0f MB at most; %.3f ms of the host's for a token\n",
+              step.name.c_str(), 1e-6 * static_cast<double>(r.weight_bytes), peak, 1e3 * r.seconds);
+  EXPECT_GT(r.peak_bytes, r.weight_bytes);
+  EXPECT_LE(peak, step.four_bit ? 5940 : 290);
+}
+
+INSTANTIATE_TEST_SUITE_P(Steps, StepMemoryTest, testing::ValuesIn(GpuSteps()), TestName);
+INSTANTIATE_TEST_SUITE_P(Generations, GenerationMemoryTest, testing::ValuesIn(GpuGenerations()), TestName);
 
 }  // namespace
 }  // namespace lorikeet

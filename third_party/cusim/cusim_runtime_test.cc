@@ -97,6 +97,24 @@ TEST_F(CusimRuntimeTest, PinnedMemoryIsReadWhenTheCopyRunsAndPageableMemoryAtOnc
   cudaFreeHost(pinned);
 }
 
+TEST_F(CusimRuntimeTest, WhatCudaRefusesDuringACaptureIsRefused) {
+  cudaStreamCaptureStatus status;
+  ASSERT_EQ(cudaEventRecord(event_, copies_), cudaSuccess);
+  ASSERT_EQ(cudaStreamBeginCapture(compute_, cudaStreamCaptureModeRelaxed), cudaSuccess);
+  ASSERT_EQ(cudaStreamIsCapturing(compute_, &status), cudaSuccess);
+  EXPECT_EQ(status, cudaStreamCaptureStatusActive);
+  EXPECT_EQ(cudaStreamWaitEvent(compute_, event_), cudaErrorStreamCaptureIsolation);
+  EXPECT_EQ(cudaDeviceSynchronize(), cudaErrorStreamCaptureUnsupported);
+  EXPECT_EQ(cudaEventRecord(event_, compute_), cudaSuccess);
+  EXPECT_EQ(cudaEventSynchronize(event_), cudaErrorCapturedEvent);
+  EXPECT_EQ(cudaStreamWaitEvent(copies_, event_), cudaErrorStreamCaptureIsolation);
+  cudaGraph_t graph;
+  ASSERT_EQ(cudaStreamEndCapture(compute_, &graph), cudaSuccess);
+  ASSERT_EQ(cudaStreamIsCapturing(compute_, &status), cudaSuccess);
+  EXPECT_EQ(status, cudaStreamCaptureStatusNone);
+  cudaGraphDestroy(graph);
+}
+
 TEST_F(CusimRuntimeTest, AGraphRepeatsWhatWasCaptured) {
   ASSERT_EQ(cudaStreamBeginCapture(compute_, cudaStreamCaptureModeThreadLocal), cudaSuccess);
   Launch(AddOne, 1, 32, 0, compute_, x_);
