@@ -6,10 +6,12 @@
 // Names: op/DTYPE/NAME with copy%: what an op cannot do without, every input read once and every output written once,
 // at Llama-3-8B's sizes and 8192 tokens. matmul/DTYPE/MxNxK, attention/... with TFLOP/s and peak%: of the best product
 // of this process. step/SHAPE/METHOD: whole training steps, tokens/s, MFU% (useful operations over that peak) and the
-// most memory that tensors had. Times are the device's, by events.
+// most memory that tensors had. Times are the device's, by events. --layers=N cuts the models of step/... short, for a
+// profiler that looks at every kernel.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
+#include <cinttypes>
 #include <cstdint>
 #include <cstdio>
 #include <functional>
@@ -246,8 +248,10 @@ void RegisterAttention() {
   }
 }
 
-void RegisterSteps() {
-  for (const GpuStep& step : GpuSteps()) {
+// layers: 0 for all that the model has.
+void RegisterSteps(int64_t layers) {
+  for (GpuStep step : GpuSteps()) {
+    if (layers > 0) step.config.num_layers = layers;
     Register("step/" + step.name, [step](benchmark::State& state) {
       GpuStepResult r;
       for (auto _ : state) {
@@ -277,6 +281,16 @@ void RegisterGenerations() {
   }
 }
 
+// --layers=N, taken out of the arguments; 0 without it.
+int64_t TakeLayers(int* argc, char** argv) {
+  int64_t layers = 0;
+  char** const end = std::remove_if(argv + 1, argv + *argc, [&](const char* arg) {
+    return std::sscanf(arg, "--layers=%" SCNd64, &layers) == 1;
+  });
+  *argc = static_cast<int>(end - argv);
+  return layers;
+}
+
 }  // namespace
 }  // namespace lorikeet
 
@@ -296,7 +310,7 @@ int main(int argc, char** argv) {
   RegisterWeights();
   RegisterProducts();
   RegisterAttention();
-  RegisterSteps();
+  RegisterSteps(TakeLayers(&argc, argv));
   RegisterGenerations();
   benchmark::AddCustomContext("device", CudaDeviceName());
   benchmark::Initialize(&argc, argv);

@@ -91,7 +91,7 @@ def llama_in_four_bits():
             value = torch.empty(parameter.shape, device="cuda", dtype=torch.bfloat16)
             value.uniform_(-0.035, 0.035) if value.dim() > 1 else value.fill_(1)
             setattr(lm.get_submodule(parent), leaf, torch.nn.Parameter(value, requires_grad=False))
-    lm.model.rotary_emb = type(lm.model.rotary_emb)(shape, device="cuda")
+    lm.model.rotary_emb = type(lm.model.rotary_emb)(shape).to("cuda")
     lm.is_loaded_in_4bit = True
     return lm
 
