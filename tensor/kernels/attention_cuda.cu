@@ -50,7 +50,7 @@ __device__ __forceinline__ void Finish(const ForwardArgs<T>& args, const TilePla
       const float sum = QuadSum(r.sum[m][h]);
       const int row = 16 * m + 8 * h + Lane() / 4;
       factor[m][h] = sum == 0 ? 0 : 1 / sum;
-      if (Lane() % 4 == 0 && row < count) args.lse.at(token0 + row, head) = (r.max[m][h] + log2f(sum)) * kLn2;
+      if (Lane() % 4 == 0 && row < count) args.lse.at(token0 + row, head) = LogOfSum(args.batch, r.max[m][h], sum);
     }
   }
   const TileSource<T> out = args.y.Rows(token0, count, head);
@@ -85,6 +85,7 @@ __global__ void __launch_bounds__((32 * ForwardShape<T, kD, kSmall>::kWarps)) Fo
   LoadTile<S::kRows, kD, S::kPitch, kThreads>(shared, q, place.first, 0);
   load(keys.begin, 0);
 
+  const float factor = ScoreFactor(args.batch);
   Running<S::kM> running;
   float y[S::kM][kD / 8][4] = {};
   int stage = 0;
@@ -98,8 +99,8 @@ __global__ void __launch_bounds__((32 * ForwardShape<T, kD, kSmall>::kWarps)) Fo
     AddScores<T, kD>(s, rows, k_tile);
     const bool whole = place.mask.All(place.first, place.first + S::kRows, key, key + S::kColumns);
     const int32_t query = place.first + Warp() * 16 * S::kM;
-    ToScores(s, args.batch, [&](int i, int j) { return whole || place.mask.Sees(query + i, key + j); });
-    ToWeights<kD>(s, &running, y);
+    ToScores(s, args.batch, whole, [&](int i) { return place.mask.Keys(query + i, query + i + 1).From(key); });
+    ToWeights<kD>(s, factor, &running, y);
     bool exactly = false;
     if constexpr (sizeof(T) == 2) exactly = !whole && HasNonfinite<T, kD, S::kColumns, kThreads>(v_tile);
     AddWeighted<T, kD>(y, s, v_tile, exactly);

@@ -115,10 +115,6 @@ struct TileMask {
   bool causal;
   int32_t window;
 
-  __device__ bool Sees(int32_t query, int32_t key) const {
-    const int32_t p = offset + query, distance = p < key ? key - p : p - key;
-    return query < queries && key < keys && (!causal || key <= p) && (window == 0 || distance < window);
-  }
   // Whether all queries of [q0, q1) see all keys of [k0, k1).
   __device__ bool All(int32_t q0, int32_t q1, int32_t k0, int32_t k1) const {
     if (q1 > queries || k1 > keys || (causal && k1 - 1 > offset + q0)) return false;
@@ -126,6 +122,11 @@ struct TileMask {
   }
   struct Run {
     int32_t begin, end;
+
+    __device__ bool Has(int32_t i) const {
+      return static_cast<uint32_t>(i - begin) < static_cast<uint32_t>(end - begin);
+    }
+    __device__ Run From(int32_t first) const { return {begin - first, end - first}; }  // counted from there on
   };
   static __device__ Run Clamped(int32_t begin, int32_t end, int32_t size) {
     begin = begin < 0 ? 0 : begin;

@@ -35,8 +35,8 @@ struct DecodeShape {
   static constexpr size_t kShared = sizeof(T) * kPitch * (kRows + 4 * kColumns);
 };
 
-// A part's result for every token and head: sums of weighted values, not yet divided, the maximum and the sum of
-// weights.
+// A part's result for every token and head: sums of weighted values, not yet divided, the maximum, as a power of two,
+// and the sum of weights.
 struct Parts {
   float *y, *max, *sum;
   int64_t tokens, heads, d;
@@ -57,14 +57,14 @@ struct DecodeArgs {
 
 template <int kD>
 __device__ __forceinline__ void StorePart(const Parts& parts, int part, int64_t token, int head0, int count,
-                                          const Running<1>& running, const float (&y)[1][kD / 8][4]) {
+                                          float factor, const Running<1>& running, const float (&y)[1][kD / 8][4]) {
   for (int h = 0; h < 2; ++h) {
     const int row = 8 * h + Lane() / 4;
     const float sum = QuadSum(running.sum[0][h]);
     if (row >= count) continue;
     const int64_t at = parts.at(part, token, head0 + row);
     if (Lane() % 4 == 0) {
-      parts.max[at] = running.max[0][h];
+      parts.max[at] = running.max[0][h] * factor;
       parts.sum[at] = sum;
     }
     for (int c = 0; c < kD / 8; ++c) {
@@ -113,6 +113,7 @@ __global__ void __launch_bounds__(kThreads) DecodeKernel(DecodeArgs<T> args) {
   };
   LoadTile<kRows, kD, S::kPitch, kThreads>(shared, q, 0, 0);
   load(begin, 0);
+  const float factor = ScoreFactor(args.batch);
   Running<1> running;
   float y[1][kD / 8][4] = {};
   int stage = 0;
@@ -124,15 +125,15 @@ __global__ void __launch_bounds__(kThreads) DecodeKernel(DecodeArgs<T> args) {
     float s[1][S::kColumns / 8][4] = {};
     AddScores<T, kD>(s, shared, k_tile);
     const bool whole = place.mask.All(place.first, place.first + 1, key, key + S::kColumns);
-    ToScores(s, args.batch, [&](int, int j) { return whole || place.mask.Sees(place.first, key + j); });
-    ToWeights<kD>(s, &running, y);
+    ToScores(s, args.batch, whole, [&](int) { return place.mask.Keys(place.first, place.first + 1).From(key); });
+    ToWeights<kD>(s, factor, &running, y);
     bool exactly = false;
     if constexpr (sizeof(T) == 2) exactly = !whole && HasNonfinite<T, kD, S::kColumns, kThreads>(k_tile + kTile);
     AddWeighted<T, kD>(y, s, k_tile + kTile, exactly);
     __syncthreads();  // all are done with this stage before it is filled again
   }
   WaitForCopies<0>();
-  StorePart<kD>(args.parts, part, token, head0, count, running, y);
+  StorePart<kD>(args.parts, part, token, head0, count, factor, running, y);
 }
 
 // A warp for each token and head.
@@ -147,13 +148,13 @@ __global__ void __launch_bounds__(kBlockThreads) CombineKernel(Parts parts, Head
   float sum = 0;
   for (int p = 0; p < parts.count; ++p) {
     const int64_t at = parts.at(p, token, head);
-    sum = fmaf(parts.sum[at], exp2f(parts.max[at] - base), sum);
+    sum = fmaf(parts.sum[at], Ex2(parts.max[at] - base), sum);
   }
   for (int64_t c = Lane(); c < parts.d; c += 32) {
     float total = 0;
     for (int p = 0; p < parts.count; ++p) {
       const int64_t at = parts.at(p, token, head);
-      total = fmaf(parts.y[at * parts.d + c], exp2f(parts.max[at] - base), total);
+      total = fmaf(parts.y[at * parts.d + c], Ex2(parts.max[at] - base), total);
     }
     y.data[token * y.token + head * y.head + c * y.column] = T(sum == 0 ? 0.0f : total / sum);
   }

@@ -69,17 +69,36 @@ __device__ __forceinline__ QueryStats StatsOf(const GradArgs<T>& args, const Til
   return {args.lse.at(token, head) * kLog2E, args.delta.at(token, head)};
 }
 
-struct Weights {
-  float p, ds;  // ds: with respect to scale * q.k
-};
-__device__ __forceinline__ Weights WeightsOf(const Batch& b, float qk, float dp, const QueryStats& query) {
-  if (b.softcap <= 0) {
-    const float p = exp2f(qk * (b.scale * kLog2E) - query.lse);
-    return {p, p * (dp - query.delta)};
+// q.k becomes p, and dp ds: the gradient with respect to scale * q.k.
+template <bool kSoftcap>
+__device__ __forceinline__ void ToWeight(const Batch& b, const QueryStats& query, float& qk, float& dp) {
+  if constexpr (kSoftcap) {
+    const float t = tanhf(qk * (b.scale / b.softcap));
+    qk = Ex2(fmaf(t, b.softcap * kLog2E, -query.lse));
+    dp = qk * (dp - query.delta) * (1 - t * t);
+  } else {
+    qk = Ex2(fmaf(qk, b.scale * kLog2E, -query.lse));
+    dp = qk * (dp - query.delta);
   }
-  const float t = tanhf(qk * (b.scale / b.softcap));
-  const float p = exp2f(t * (b.softcap * kLog2E) - query.lse);
-  return {p, p * (dp - query.delta) * (1 - t * t)};
+}
+
+template <typename S, bool kSoftcap, int kM, int kN, typename ColumnStats>
+__device__ __forceinline__ void ToWeightsUnmasked(const Batch& b, const QueryStats (&rows)[kM][2],
+                                                  const ColumnStats& columns, float (&s)[kM][kN][4],
+                                                  float (&dp)[kM][kN][4]) {
+#pragma unroll
+  for (int n = 0; n < kN; ++n) {
+#pragma unroll
+    for (int e = 0; e < 2; ++e) {
+      QueryStats stats{};
+      if constexpr (!S::kByQuery) stats = columns(8 * n + 2 * (Lane() % 4) + e);
+#pragma unroll
+      for (int i = 0; i < 2 * kM; ++i) {
+        if constexpr (S::kByQuery) stats = rows[i / 2][i % 2];
+        ToWeight<kSoftcap>(b, stats, s[i / 2][n][i % 2 * 2 + e], dp[i / 2][n][i % 2 * 2 + e]);
+      }
+    }
+  }
 }
 
 // s and dp become p and ds; what is not seen becomes 0, whatever it was. row0 and column0: of the warp's tile, in the
@@ -88,27 +107,20 @@ template <typename S, int kM, int kN, typename ColumnStats>
 __device__ __forceinline__ void ToWeights(const Batch& b, const TileMask& mask, bool whole, int row0, int column0,
                                           const QueryStats (&rows)[kM][2], const ColumnStats& columns,
                                           float (&s)[kM][kN][4], float (&dp)[kM][kN][4]) {
-  const int g = Lane() / 4, t = Lane() % 4;
+  if (b.softcap > 0) {
+    ToWeightsUnmasked<S, true>(b, rows, columns, s, dp);
+  } else {
+    ToWeightsUnmasked<S, false>(b, rows, columns, s, dp);
+  }
+  if (whole) return;
 #pragma unroll
-  for (int n = 0; n < kN; ++n) {
+  for (int i = 0; i < 2 * kM; ++i) {
+    const int row = row0 + 8 * i + Lane() / 4;
+    const TileMask::Run run = (S::kByQuery ? mask.Keys(row, row + 1) : mask.Queries(row, row + 1)).From(column0);
 #pragma unroll
-    for (int e = 0; e < 2; ++e) {
-      const int column = 8 * n + 2 * t + e;
-      QueryStats stats{};
-      if constexpr (!S::kByQuery) stats = columns(column);
-#pragma unroll
-      for (int m = 0; m < kM; ++m) {
-#pragma unroll
-        for (int h = 0; h < 2; ++h) {
-          const int row = row0 + 16 * m + 8 * h + g;
-          const bool seen =
-              whole || (S::kByQuery ? mask.Sees(row, column0 + column) : mask.Sees(column0 + column, row));
-          if constexpr (S::kByQuery) stats = rows[m][h];
-          const Weights w = WeightsOf(b, s[m][n][2 * h + e], dp[m][n][2 * h + e], stats);
-          s[m][n][2 * h + e] = seen ? w.p : 0;
-          dp[m][n][2 * h + e] = seen ? w.ds : 0;
-        }
-      }
+    for (int j = 0; j < 2 * kN; ++j) {
+      const int n = j / 2, k = i % 2 * 2 + j % 2;
+      if (!run.Has(8 * n + 2 * (Lane() % 4) + j % 2)) s[i / 2][n][k] = dp[i / 2][n][k] = 0;
     }
   }
 }

@@ -13,6 +13,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 
 #include "tensor/kernels/cuda_mma.h"
 #include "tensor/kernels/cuda_reduce.h"
@@ -113,13 +114,30 @@ __device__ __forceinline__ void AddWeightedExactly(float (&y)[kM][kD / 8][4], co
   }
 }
 
+// The same where it hardly ever happens: a function of its own, with copies of its own, so that it takes neither
+// registers nor the instruction cache from what happens always.
+template <typename T, int kD, int kM, int kN>
+__device__ CUDA_NOINLINE void AddCopiesExactly(float (&y)[kM][kD / 8][4], const float (&s)[kM][kN][4],
+                                               const T* columns) {
+  AddWeightedExactly<T, kD>(y, s, columns);
+}
+template <typename T, int kD, int kM, int kN>
+__device__ __forceinline__ void AddWeightedRarely(float (&y)[kM][kD / 8][4], const float (&s)[kM][kN][4],
+                                                  const T* columns) {
+  float y_copy[kM][kD / 8][4], s_copy[kM][kN][4];
+  memcpy(&y_copy, &y, sizeof y);
+  memcpy(&s_copy, &s, sizeof s);
+  AddCopiesExactly<T, kD>(y_copy, s_copy, columns);
+  memcpy(&y, &y_copy, sizeof y);
+}
+
 template <typename T, int kD, int kM, int kN>
 __device__ __forceinline__ void AddWeighted(float (&y)[kM][kD / 8][4], const float (&s)[kM][kN][4], const T* columns,
                                             bool exactly) {
   if constexpr (sizeof(T) == 4) {
     AddWeightedExactly<T, kD>(y, s, columns);
   } else {
-    if (exactly) return AddWeightedExactly<T, kD>(y, s, columns);
+    if (exactly) return AddWeightedRarely<T, kD>(y, s, columns);
 #pragma unroll
     for (int n = 0; n < kN; n += 2) {
       uint32_t a[kM][4];

@@ -76,11 +76,32 @@ struct TileSource {
   }
 };
 
+// LoadTile where a thread's packs lie below one another: what it needs to know of them does not change from one to the
+// next.
+template <int kRows, int kColumns, int kPitch, int kThreads, typename T>
+__device__ __forceinline__ void LoadTileOfVectors(T* tile, const TileSource<T>& x, int64_t row0, int64_t column0) {
+  constexpr int kPack = TileSource<T>::kPack, kPerRow = kColumns / kPack, kStep = kThreads / kPerRow;
+  const int row = static_cast<int>(threadIdx.x) / kPerRow, at = static_cast<int>(threadIdx.x) % kPerRow * kPack;
+  const int64_t rows = x.rows - row0 - row, columns = x.columns - column0 - at;
+  const int bytes = columns <= 0 ? 0 : columns < kPack ? static_cast<int>(columns * static_cast<int>(sizeof(T))) : 16;
+  const int count = bytes == 0 || rows <= 0 ? 0 : rows < kRows ? static_cast<int>(rows) : kRows;
+  const T* from = x.data + (row0 + row) * x.row_stride + column0 + at;
+  T* const to = tile + row * kPitch + at;
+#pragma unroll
+  for (int i = 0; i < kRows; i += kStep) {
+    CopyAsync16(to + i * kPitch, i < count ? from : x.data, i < count ? bytes : 0);
+    from += kStep * x.row_stride;
+  }
+}
+
 // The whole block copies a tile; it is there after WaitForCopies and a barrier.
 template <int kRows, int kColumns, int kPitch, int kThreads, typename T>
 __device__ __forceinline__ void LoadTile(T* tile, const TileSource<T>& x, int64_t row0, int64_t column0) {
   constexpr int kPack = TileSource<T>::kPack, kPerRow = kColumns / kPack;
   static_assert(kColumns % kPack == 0 && kPitch % kPack == 0);
+  if constexpr (kThreads % kPerRow == 0 && kRows % (kThreads / kPerRow) == 0) {
+    if (x.vector) return LoadTileOfVectors<kRows, kColumns, kPitch, kThreads>(tile, x, row0, column0);
+  }
   for (int i = static_cast<int>(threadIdx.x); i < kRows * kPerRow; i += kThreads) {
     const int64_t row = row0 + i / kPerRow, column = column0 + i % kPerRow * kPack;
     const int64_t left = row < x.rows ? x.columns - column : 0;

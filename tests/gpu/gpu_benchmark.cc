@@ -284,9 +284,8 @@ void RegisterGenerations() {
 // --layers=N, taken out of the arguments; 0 without it.
 int64_t TakeLayers(int* argc, char** argv) {
   int64_t layers = 0;
-  char** const end = std::remove_if(argv + 1, argv + *argc, [&](const char* arg) {
-    return std::sscanf(arg, "--layers=%" SCNd64, &layers) == 1;
-  });
+  char** const end = std::remove_if(
+      argv + 1, argv + *argc, [&](const char* arg) { return std::sscanf(arg, "--layers=%" SCNd64, &layers) == 1; });
   *argc = static_cast<int>(end - argv);
   return layers;
 }

@@ -5,8 +5,10 @@
 //   CUDA_SHARED(float[32], part);                                 for __shared__ float part[32]
 //   CUDA_DYNAMIC_SHARED(float, buf);                              for extern __shared__ float buf[]
 //   CUDA_UNROLL                                                    for #pragma unroll
+//   CUDA_NOINLINE                                                  for __noinline__
 //   CvtBF16(x), CvtBF16x2(low, high), CvtF16(x), CvtF32(f16)       PTX's cvt.rn between f32 and the bits of 16-bit
 //   floats
+//   Ex2(x)                                                         PTX's ex2.approx.ftz: 2^x to 2 ulp, 0 where denormal
 #ifndef THIRD_PARTY_CUDA_RUNTIME_H_
 #define THIRD_PARTY_CUDA_RUNTIME_H_
 
@@ -27,6 +29,7 @@ cudaError_t Launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_by
 }
 #define CUDA_SHARED(T, name) __shared__ std::type_identity_t<T> name
 #define CUDA_UNROLL _Pragma("unroll")
+#define CUDA_NOINLINE __noinline__
 #define CUDA_DYNAMIC_SHARED(T, name)                                    \
   extern __shared__ __align__(16) unsigned char cuda_dynamic_shared_[]; \
   T* name = reinterpret_cast<T*>(cuda_dynamic_shared_)
@@ -49,6 +52,11 @@ __device__ inline uint16_t CvtF16(float x) {
 __device__ inline float CvtF32(uint16_t f16) {
   float y;
   asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(f16));
+  return y;
+}
+__device__ inline float Ex2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
 }
 #endif
