@@ -279,6 +279,7 @@ INSTANTIATE_TEST_SUITE_P(Dtypes, AttentionCudaTest, testing::Values(DType::kF32,
 
 TEST(AttentionCudaDeathTest, HeadsOfMoreThan256AreRefused) {
   if (!CudaUnavailable().empty()) GTEST_SKIP() << CudaUnavailable();
+  testing::FLAGS_gtest_death_test_style = "threadsafe";  // a fork has no device
   const Problem p({.queries = {1}, .keys = {1}, .heads = 1, .d = 257}, DType::kF32);
   EXPECT_DEATH(p.OnDevice(), "heads of 257, expected 256 at most");
 }

@@ -39,6 +39,9 @@ struct Pair {
   }
 };
 
+// What stderr says, for EXPECT_DEATH, when a kernel has ended with __trap; its own words are on stdout.
+inline constexpr char kTrapped[] = "CUDA: .*(unspecified launch failure|illegal instruction|trap)";
+
 // Two of a dtype's last places: each side may round a transcendental's last bit its own way.
 inline double CudaTolerance(DType dtype) {
   return dtype == DType::kBF16 ? 0x1p-7 : dtype == DType::kF16 ? 0x1p-10 : 4e-6;

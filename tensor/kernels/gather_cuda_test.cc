@@ -10,6 +10,7 @@
 #include "tensor/cuda_memory.h"
 #include "tensor/device.h"
 #include "tensor/dtype.h"
+#include "tensor/kernels/cuda_testing.h"
 #include "tensor/ops/testing.h"
 #include "tensor/shape.h"
 #include "tensor/tensor.h"
@@ -108,13 +109,14 @@ TEST_F(GatherCudaTest, NoIdsAndNoColumnsAreNothing) {
 
 using GatherCudaDeathTest = GatherCudaTest;
 
-TEST_F(GatherCudaDeathTest, AnIdOutOfRangeIsNamed) {
+TEST_F(GatherCudaDeathTest, AnIdOutOfRangeEndsTheProcess) {
+  testing::FLAGS_gtest_death_test_style = "threadsafe";  // a fork has no device
   const Tensor table = Tensor::Zeros({3, 4}, DType::kF32, Cuda(0)), y = Tensor::Zeros({2, 4}, DType::kF32, Cuda(0));
   const auto wait = [&] { return y.To(kCpu).size() + table.To(kCpu).size(); };
   const Tensor high = Tensor::From<int32_t>({0, 3}, {2}).To(Cuda(0)),
                low = Tensor::From<int32_t>({-1, 0}, {2}).To(Cuda(0));
-  EXPECT_DEATH((kCudaGather.gather_rows(table.view(), high.view(), y.view(), {}), wait()), "");
-  EXPECT_DEATH((kCudaGather.scatter_add_rows(y.view(), low.view(), table.view(), {}), wait()), "");
+  EXPECT_DEATH((kCudaGather.gather_rows(table.view(), high.view(), y.view(), {}), wait()), kTrapped);
+  EXPECT_DEATH((kCudaGather.scatter_add_rows(y.view(), low.view(), table.view(), {}), wait()), kTrapped);
 }
 
 }  // namespace

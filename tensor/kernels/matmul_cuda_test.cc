@@ -353,6 +353,7 @@ TEST_F(MatMulCudaTest, BetaOfZeroOverwritesNanAndNanPropagates) {
 }
 
 TEST_F(MatMulCudaTest, DoublesStayOnTheCpu) {
+  testing::FLAGS_gtest_death_test_style = "threadsafe";  // a fork has no device
   const Tensor x = Tensor::Zeros({2, 2}, DType::kF64, Cuda(0));
   EXPECT_DEATH(kCudaMatMul.matmul(x.view(), x.view(), x.view(), {}, {}), "matmul: expected f32, bf16 or f16, got f64");
 }

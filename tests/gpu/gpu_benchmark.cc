@@ -66,7 +66,8 @@ Tensor Ints(int64_t n, int64_t below) {
   return Tensor::From<int32_t>(v, {n}, Cuda(0));
 }
 
-// Seconds of one call on the device: enough calls for a tenth of a second, after some that warm up.
+// Seconds of one call on the device, after some that warm up: the best of three rounds, since a device that is kept
+// busy lowers its clock.
 double SecondsOf(const Run& run) {
   const auto time = [&](int calls) {
     const CudaEvent begin = CudaEvent::Of(ComputeStream());
@@ -76,7 +77,8 @@ double SecondsOf(const Run& run) {
     return 1e-3 * end.MillisecondsSince(begin) / calls;
   };
   const double once = std::max(time(3), 1e-6);
-  return time(std::clamp(static_cast<int>(0.1 / once), 3, 2000));
+  const int calls = std::clamp(static_cast<int>(0.03 / once), 3, 1000);
+  return std::min({time(calls), time(calls), time(calls)});
 }
 
 double CopyBandwidth() {
