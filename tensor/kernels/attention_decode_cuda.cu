@@ -128,7 +128,10 @@ __global__ void __launch_bounds__(kThreads) DecodeKernel(DecodeArgs<T> args) {
     ToScores(s, args.batch, whole, [&](int) { return place.mask.Keys(place.first, place.first + 1).From(key); });
     ToWeights<kD>(s, factor, &running, y);
     bool exactly = false;
-    if constexpr (sizeof(T) == 2) exactly = !whole && HasNonfinite<T, kD, S::kColumns, kThreads>(k_tile + kTile);
+    if constexpr (sizeof(T) == 2) {
+      exactly =
+          !whole && BlockAny<kThreads>(MmaTiles<T, kD, kThreads>::template SeesNonfinite<S::kColumns>(k_tile + kTile));
+    }
     AddWeighted<T, kD>(y, s, k_tile + kTile, exactly);
     __syncthreads();  // all are done with this stage before it is filled again
   }

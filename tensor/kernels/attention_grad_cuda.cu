@@ -62,6 +62,8 @@ void CudaAttentionGrad(View dy, View q, View k, View v, View y, View lse, const 
     }
     if constexpr (std::is_same_v<T, float>) {
       GradF32(args, context);
+    } else if (WgmmaGrad(args, context)) {
+      return;
     } else if constexpr (std::is_same_v<T, bf16>) {
       GradBF16(args, context);
     } else {

@@ -33,27 +33,38 @@ struct GradArgs {
   int64_t tokens, ctx;
 };
 
+// By warpgroups, where the device has them and the shape suits them; else false.
+bool WgmmaGrad(const GradArgs<bf16>& args, LaunchContext context);
+bool WgmmaGrad(const GradArgs<f16>& args, LaunchContext context);
+
 void GradF32(const GradArgs<float>& args, LaunchContext context);
 void GradBF16(const GradArgs<bf16>& args, LaunchContext context);
 void GradF16(const GradArgs<f16>& args, LaunchContext context);
 
 enum class GradOf { kQueries, kKeys, kOnlyKeys, kOnlyValues };
 
-// kSmall: within the shared memory of a consumer device. Most shapes are so anyway.
-template <typename T, int kD, GradOf kOf, bool kSmall>
-struct GradShape {
+// What a walk is about.
+template <GradOf kOf>
+struct GradKind {
   static constexpr bool kByQuery = kOf == GradOf::kQueries;
   static constexpr bool kHasScores = kOf != GradOf::kOnlyValues;                          // ds, so dq or dk
   static constexpr bool kHasValues = kOf == GradOf::kKeys || kOf == GradOf::kOnlyValues;  // dv
+};
+
+// kSmall: within the shared memory of a consumer device. Most shapes are so anyway.
+template <typename T, int kD, GradOf kOf, bool kSmall>
+struct GradShape : GradKind<kOf> {
+  static constexpr bool kByQuery = GradKind<kOf>::kByQuery;
   static constexpr int kRowBytes = kD * static_cast<int>(sizeof(T));
   static constexpr int kWarps = kRowBytes <= 384 ? 4 : kRowBytes <= 512 ? 3 : 1, kThreads = 32 * kWarps;
   static constexpr int kM = sizeof(T) == 2 && kD <= (kByQuery ? 128 : 64) ? 2 : 1;
   static constexpr int kRows = 16 * kM * kWarps;
   static constexpr bool kFewColumns = kRowBytes >= 384 || (kM == 2 && kD == 128 && kSmall);
   static constexpr int kColumns = kFewColumns ? 16 : sizeof(T) == 2 && kM == 1 && kD <= 96 ? 64 : 32;
-  static constexpr int kPitch = TilePitch<T>(kD), kTile = kColumns * kPitch;
+  using Tiles = MmaTiles<T, kD, kThreads>;
   // Two tiles of rows, two stages of two tiles of columns, two stages of two numbers per column.
-  static constexpr size_t kShared = sizeof(T) * (2 * kRows * kPitch + 4 * kTile) + sizeof(float) * 4 * kColumns;
+  static constexpr size_t kShared =
+      sizeof(T) * TilePitch<T>(kD) * (2 * kRows + 4 * kColumns) + sizeof(float) * 4 * kColumns;
   static_assert(!kSmall || kShared <= kSmallSharedMemory);
 };
 
@@ -126,9 +137,10 @@ __device__ __forceinline__ void ToWeights(const Batch& b, const TileMask& mask, 
 }
 
 // A block's rows and the columns that it walks over.
-template <typename T, int kD, GradOf kOf, bool kSmall>
+template <typename T, typename S>
 struct GradWalk {
-  using S = GradShape<T, kD, kOf, kSmall>;
+  using Tiles = typename S::Tiles;
+  static constexpr int kRowTile = Tiles::template kElements<S::kRows>, kTile = Tiles::template kElements<S::kColumns>;
   const GradArgs<T>& args;
   const TilePlace& place;
   TileMask::Run run;  // columns that some row sees, or is seen by
@@ -137,7 +149,7 @@ struct GradWalk {
   T* shared;
 
   __device__ T* rows() const { return shared; }
-  __device__ T* columns(int stage) const { return shared + 2 * S::kRows * S::kPitch + 2 * stage * S::kTile; }
+  __device__ T* columns(int stage) const { return shared + 2 * kRowTile + 2 * stage * kTile; }
   __device__ float* stats(int stage) const { return reinterpret_cast<float*>(columns(2)) + 2 * stage * S::kColumns; }
   __device__ int32_t column(int32_t step) const { return run.begin + step % tiles * S::kColumns; }
 
@@ -150,18 +162,18 @@ struct GradWalk {
 
   __device__ void LoadRows(int kv) const {
     const TileSource<T> first = S::kByQuery ? OfQueries(args.q, head0) : OfKeys(args.k, kv);
-    LoadTile<S::kRows, kD, S::kPitch, S::kThreads>(shared, first, place.first, 0);
+    Tiles::template Load<S::kRows>(shared, first, place.first);
     if constexpr (!S::kHasScores) return;
     const TileSource<T> second = S::kByQuery ? OfQueries(args.dy, head0) : OfKeys(args.v, kv);
-    LoadTile<S::kRows, kD, S::kPitch, S::kThreads>(shared + S::kRows * S::kPitch, second, place.first, 0);
+    Tiles::template Load<S::kRows>(shared + kRowTile, second, place.first);
   }
 
   __device__ void LoadColumns(int32_t step, int stage, int kv) const {
     const int head = head0 + step / tiles;
     const TileSource<T> first = S::kByQuery ? OfKeys(args.k, kv) : OfQueries(args.q, head);
     const TileSource<T> second = S::kByQuery ? OfKeys(args.v, kv) : OfQueries(args.dy, head);
-    LoadTile<S::kColumns, kD, S::kPitch, S::kThreads>(columns(stage), first, column(step), 0);
-    LoadTile<S::kColumns, kD, S::kPitch, S::kThreads>(columns(stage) + S::kTile, second, column(step), 0);
+    Tiles::template Load<S::kColumns>(columns(stage), first, column(step));
+    Tiles::template Load<S::kColumns>(columns(stage) + kTile, second, column(step));
     if constexpr (S::kByQuery) return;
     const int i = static_cast<int>(threadIdx.x);
     if (i >= S::kColumns) return;
@@ -182,10 +194,11 @@ __device__ __forceinline__ void StoreGrad(const float (&sums)[kM][kD / 8][4], fl
                    out.Rows(token0, count, head), count < 16 * kM ? count : 16 * kM);
 }
 
-template <typename T, int kD, GradOf kOf, bool kSmall>
-__global__ void __launch_bounds__((GradShape<T, kD, kOf, kSmall>::kThreads)) GradKernel(GradArgs<T> args) {
-  using S = GradShape<T, kD, kOf, kSmall>;
-  CUDA_DYNAMIC_SHARED(T, shared);
+// S is GradKind and has kThreads, kM, kRows, kColumns, Tiles and kShared, as GradShape.
+template <typename T, int kD, typename S>
+__global__ void __launch_bounds__((S::kThreads)) GradKernel(GradArgs<T> args) {
+  using Tiles = typename S::Tiles;
+  CUDA_DYNAMIC_SHARED(T, unaligned);
   // The longest walks first: late queries see many keys, early keys are seen by many queries.
   const unsigned tile = S::kByQuery ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   const TilePlace place = FindTile<S::kRows>(args.batch, !S::kByQuery, static_cast<int32_t>(tile));
@@ -195,7 +208,8 @@ __global__ void __launch_bounds__((GradShape<T, kD, kOf, kSmall>::kThreads)) Gra
   const TileMask::Run run = S::kByQuery ? place.mask.Keys(place.first, end) : place.mask.Queries(place.first, end);
   const int32_t tiles = (run.end - run.begin + S::kColumns - 1) / S::kColumns;
   const int32_t steps = tiles * (S::kByQuery ? 1 : group);
-  const GradWalk<T, kD, kOf, kSmall> walk{args, place, run, tiles, S::kByQuery ? y : kv * group, shared};
+  const GradWalk<T, S> walk{
+      args, place, run, tiles, S::kByQuery ? y : kv * group, AlignedTo<Tiles::kAlignment>(unaligned)};
   walk.LoadRows(kv);
   if (steps > 0) walk.LoadColumns(0, 0, kv);
   CommitCopies();
@@ -209,20 +223,20 @@ __global__ void __launch_bounds__((GradShape<T, kD, kOf, kSmall>::kThreads)) Gra
       }
     }
   }
-  const T* const first_rows = walk.rows() + row0 * S::kPitch;
   float from_scores[S::kM][kD / 8][4] = {}, from_values[S::kHasValues ? S::kM : 1][kD / 8][4] = {};
   for (int32_t step = 0; step < steps; ++step) {
     const int stage = step % 2;
+    WaitForCopies<0>();
+    Tiles::Publish();
+    __syncthreads();  // this stage is there, and all are done with the other
     if (step + 1 < steps) walk.LoadColumns(step + 1, stage ^ 1, kv);
     CommitCopies();
-    WaitForCopies<1>();
-    __syncthreads();
     const T* const first = walk.columns(stage);
-    const T* const second = first + S::kTile;
+    const T* const second = first + walk.kTile;
     const float* const stats = walk.stats(stage);
-    float s[S::kM][S::kColumns / 8][4] = {}, dp[S::kM][S::kColumns / 8][4] = {};
-    AddScores<T, kD>(s, first_rows, first);
-    if constexpr (S::kHasScores) AddScores<T, kD>(dp, first_rows + S::kRows * S::kPitch, second);
+    float s[S::kM][S::kColumns / 8][4], dp[S::kM][S::kColumns / 8][4] = {};
+    Tiles::template Scores<S::kRows>(s, walk.rows(), first);
+    if constexpr (S::kHasScores) Tiles::template Scores<S::kRows>(dp, walk.rows() + walk.kRowTile, second);
     const int32_t column = walk.column(step), row = place.first, all = S::kRows, wide = S::kColumns;
     const bool whole = S::kByQuery ? place.mask.All(row, row + all, column, column + wide)
                                    : place.mask.All(column, column + wide, row, row + all);
@@ -233,13 +247,15 @@ __global__ void __launch_bounds__((GradShape<T, kD, kOf, kSmall>::kThreads)) Gra
         },
         s, dp);
     bool exactly = false;
-    if constexpr (sizeof(T) == 2) exactly = !whole && HasNonfinite<T, kD, 2 * S::kColumns, S::kThreads>(first);
-    if constexpr (S::kHasScores) AddWeighted<T, kD>(from_scores, dp, first, exactly);
-    if constexpr (S::kHasValues) AddWeighted<T, kD>(from_values, s, second, exactly);
-    __syncthreads();  // all are done with this stage before it is filled again
+    if constexpr (sizeof(T) == 2) {
+      exactly = !whole && BlockAny<S::kThreads>(Tiles::template SeesNonfinite<S::kColumns>(first) ||
+                                                Tiles::template SeesNonfinite<S::kColumns>(second));
+    }
+    if constexpr (S::kHasValues) Tiles::AddWeighted(from_values, s, second, exactly);
+    if constexpr (S::kHasScores) Tiles::AddWeighted(from_scores, dp, first, exactly);
   }
   WaitForCopies<0>();
-  __syncthreads();  // without steps, nobody has waited for the rows that others copy
+  __syncthreads();  // all are done with the tiles, where the gradients go through
 
   if constexpr (S::kByQuery) {
     StoreGrad<T, kD>(from_scores, args.batch.scale, walk.rows(), args.dq, place, place.q_begin, y);
@@ -247,24 +263,31 @@ __global__ void __launch_bounds__((GradShape<T, kD, kOf, kSmall>::kThreads)) Gra
     StoreGrad<T, kD>(from_scores, args.batch.scale, walk.rows(), args.dk, place, place.k_begin, kv);
   }
   if constexpr (S::kHasValues) {
-    StoreGrad<T, kD>(from_values, 1.0f, walk.rows() + S::kRows * S::kPitch, args.dv, place, place.k_begin, kv);
+    StoreGrad<T, kD>(from_values, 1.0f, walk.rows() + S::kRows * TilePitch<T>(kD), args.dv, place, place.k_begin, kv);
   }
 }
 
-template <typename T, int kD, GradOf kOf, bool kSmall = false>
-void RunGrad(const GradArgs<T>& args, LaunchContext context) {
-  using S = GradShape<T, kD, kOf, kSmall>;
-  if constexpr (!kSmall && S::kShared != GradShape<T, kD, kOf, true>::kShared) {
-    if (!FitsSharedMemory(S::kShared)) return RunGrad<T, kD, kOf, true>(args, context);
-  }
+template <typename T, int kD, typename S>
+void LaunchGrad(const GradArgs<T>& args, LaunchContext context) {
+  static_assert(sizeof(T) * 2 * S::kRows * TilePitch<T>(kD) <= S::kShared);  // the gradients' way to memory
   const int64_t rows = S::kByQuery ? args.tokens : args.ctx;
   if (rows == 0) return;
-  const auto kernel = GradKernel<T, kD, kOf, kSmall>;
+  const auto kernel = GradKernel<T, kD, S>;
   CheckCuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(S::kShared)),
             "attention_grad");
   const dim3 grid(TilesFor(rows, S::kRows, args.batch),
                   static_cast<unsigned>(S::kByQuery ? args.q.heads : args.k.heads));
   CheckCuda(Launch(kernel, grid, S::kThreads, S::kShared, StreamOf(context), args), "attention_grad");
+}
+
+template <typename T, int kD, GradOf kOf>
+void RunGrad(const GradArgs<T>& args, LaunchContext context) {
+  using Large = GradShape<T, kD, kOf, false>;
+  using Small = GradShape<T, kD, kOf, true>;
+  if constexpr (Large::kShared != Small::kShared) {
+    if (FitsSharedMemory(Large::kShared)) return LaunchGrad<T, kD, Large>(args, context);
+  }
+  LaunchGrad<T, kD, Small>(args, context);
 }
 
 template <typename T>

@@ -1,8 +1,10 @@
 // Tile products of the CUDA attention kernels. A block has kM * 16 rows per warp and goes over tiles of columns; sums
 // lie in the lanes as mma's results do (third_party/cuda/mma.h). Only for .cu files.
 //
-//   AddScores<T, kD>(s, rows, columns);          // s [kM][kN][4] += rows * columns^T       over the head dimension
-//   AddWeighted<T, kD>(y, s, columns);           // y [kM][kD / 8][4] += s * columns        over the columns
+//   using Tiles = MmaTiles<T, kD, kThreads>;     // or WgmmaTiles (attention_wgmma_cuda.h): the same functions
+//   Tiles::Load<kRows>(tile, source, row0);  CommitCopies();  ...  WaitForCopies<0>();  Tiles::Publish();  barrier
+//   Tiles::Scores<kRows>(s, rows, columns);      // s [kM][kN][4] = rows * columns^T        over the head dimension
+//   Tiles::AddWeighted(y, s, columns, exactly);  // y [kM][kD / 8][4] += s * columns        over the columns
 //   StoreRows<T, kD>(y, factor, tile, out, ...);
 //
 // 16-bit types go through tensor cores, with the weights s rounded to the type; f32 through plain multiplications.
@@ -30,6 +32,21 @@ template <typename T>
 constexpr int TilePitch(int d) {
   return d + static_cast<int>(16 / sizeof(T));
 }
+
+// The first multiple of kAlignment bytes in shared memory: the compiler promises 16.
+template <uintptr_t kAlignment, typename T>
+__device__ __forceinline__ T* AlignedTo(T* shared) {
+  if constexpr (kAlignment <= 16) return shared;
+  const uintptr_t at = reinterpret_cast<uintptr_t>(shared);
+  return reinterpret_cast<T*>((at + kAlignment - 1) & ~(kAlignment - 1));
+}
+
+// Where a tile has its elements: Chunk is 8 of a row, the c-th.
+template <typename T, int kD>
+struct PaddedTile {
+  const T* data;
+  __device__ const T* Chunk(int row, int c) const { return data + row * TilePitch<T>(kD) + 8 * c; }
+};
 
 __device__ __forceinline__ int Lane() { return static_cast<int>(threadIdx.x) % 32; }
 __device__ __forceinline__ int Warp() { return static_cast<int>(threadIdx.x) / 32; }
@@ -87,16 +104,14 @@ __device__ __forceinline__ void AddScores(float (&s)[kM][kN][4], const T* rows, 
 }
 
 // In f32, column by column; a weight that is 0 adds nothing, whatever it would be multiplied with.
-template <typename T, int kD, int kM, int kN>
+template <int kD, int kM, int kN, typename Tile>
 __device__ __forceinline__ void AddWeightedExactly(float (&y)[kM][kD / 8][4], const float (&s)[kM][kN][4],
-                                                   const T* columns) {
-  constexpr int kPitch = TilePitch<T>(kD);
+                                                   const Tile& columns) {
   const int quad = Lane() & ~3, t = Lane() % 4;
 #pragma unroll
   for (int n = 0; n < kN; ++n) {
 #pragma unroll 1
     for (int j = 0; j < 8; ++j) {
-      const T* row = columns + (8 * n + j) * kPitch + 2 * t;
 #pragma unroll
       for (int m = 0; m < kM; ++m) {
         const float low = __shfl_sync(kWholeWarp, j % 2 == 0 ? s[m][n][0] : s[m][n][1], quad + j / 2);
@@ -104,7 +119,7 @@ __device__ __forceinline__ void AddWeightedExactly(float (&y)[kM][kD / 8][4], co
 #pragma unroll
         for (int c = 0; c < kD / 8; ++c) {
           for (int e = 0; e < 2; ++e) {
-            const float x = static_cast<float>(row[8 * c + e]);
+            const float x = static_cast<float>(columns.Chunk(8 * n + j, c)[2 * t + e]);
             if (low != 0) y[m][c][e] = fmaf(low, x, y[m][c][e]);
             if (high != 0) y[m][c][2 + e] = fmaf(high, x, y[m][c][2 + e]);
           }
@@ -119,7 +134,7 @@ __device__ __forceinline__ void AddWeightedExactly(float (&y)[kM][kD / 8][4], co
 template <typename T, int kD, int kM, int kN>
 __device__ CUDA_NOINLINE void AddCopiesExactly(float (&y)[kM][kD / 8][4], const float (&s)[kM][kN][4],
                                                const T* columns) {
-  AddWeightedExactly<T, kD>(y, s, columns);
+  AddWeightedExactly<kD>(y, s, PaddedTile<T, kD>{columns});
 }
 template <typename T, int kD, int kM, int kN>
 __device__ __forceinline__ void AddWeightedRarely(float (&y)[kM][kD / 8][4], const float (&s)[kM][kN][4],
@@ -135,7 +150,7 @@ template <typename T, int kD, int kM, int kN>
 __device__ __forceinline__ void AddWeighted(float (&y)[kM][kD / 8][4], const float (&s)[kM][kN][4], const T* columns,
                                             bool exactly) {
   if constexpr (sizeof(T) == 4) {
-    AddWeightedExactly<T, kD>(y, s, columns);
+    AddWeightedExactly<kD>(y, s, PaddedTile<T, kD>{columns});
   } else {
     if (exactly) return AddWeightedRarely<T, kD>(y, s, columns);
 #pragma unroll
@@ -173,19 +188,50 @@ __device__ __forceinline__ bool BlockAny(bool found) {
   return all != 0;
 }
 
-// Whether a tile of a 16-bit type has an infinity or a NaN. The whole block calls it; see BlockAny.
-template <typename T, int kD, int kRows, int kThreads>
-__device__ __forceinline__ bool HasNonfinite(const T* tile) {
+// Whether a thread's part of a tile of a 16-bit type has an infinity or a NaN.
+template <typename T, int kD, int kRows, int kThreads, typename Tile>
+__device__ __forceinline__ bool SeesNonfinite(const Tile& tile) {
   constexpr uint32_t kExponent = std::is_same_v<T, bf16> ? 0x7f80 : 0x7c00;
   bool found = false;
   for (int i = static_cast<int>(threadIdx.x); i < kRows * (kD / 8); i += kThreads) {
-    const uint4 bits = *reinterpret_cast<const uint4*>(tile + i / (kD / 8) * TilePitch<T>(kD) + i % (kD / 8) * 8);
+    const uint4 bits = *reinterpret_cast<const uint4*>(tile.Chunk(i / (kD / 8), i % (kD / 8)));
     for (uint32_t pair : {bits.x, bits.y, bits.z, bits.w}) {
       found |= (pair & kExponent) == kExponent || (pair >> 16 & kExponent) == kExponent;
     }
   }
-  return BlockAny<kThreads>(found);
+  return found;
 }
+
+// Rows padded to fall into different banks, multiplied warp by warp (mma), or, f32, by plain multiplications.
+template <typename T, int kD, int kThreads>
+struct MmaTiles {
+  static constexpr uintptr_t kAlignment = 16;
+  template <int kRows>
+  static constexpr int kElements = kRows* TilePitch<T>(kD);
+
+  template <int kRows>
+  static __device__ __forceinline__ void Load(T* tile, const TileSource<T>& x, int64_t row0) {
+    LoadTile<kRows, kD, TilePitch<T>(kD), kThreads>(tile, x, row0, 0);
+  }
+  static __device__ __forceinline__ void Publish() {}
+
+  // kRows: of the block.
+  template <int kRows, int kM, int kN>
+  static __device__ __forceinline__ void Scores(float (&s)[kM][kN][4], const T* rows, const T* columns) {
+#pragma unroll
+    for (int i = 0; i < kM * kN * 4; ++i) s[i / (kN * 4)][i / 4 % kN][i % 4] = 0;
+    AddScores<T, kD>(s, rows + Warp() * 16 * kM * TilePitch<T>(kD), columns);
+  }
+  template <int kM, int kN>
+  static __device__ __forceinline__ void AddWeighted(float (&y)[kM][kD / 8][4], const float (&s)[kM][kN][4],
+                                                     const T* columns, bool exactly) {
+    internal::AddWeighted<T, kD>(y, s, columns, exactly);
+  }
+  template <int kRows>
+  static __device__ __forceinline__ bool SeesNonfinite(const T* tile) {
+    return internal::SeesNonfinite<T, kD, kRows, kThreads>(PaddedTile<T, kD>{tile});
+  }
+};
 
 // Writes the warp's rows, of which there are `count`, through its part of a tile, so that memory sees whole rows.
 // factor[m][h] multiplies row 16 * m + 8 * h + lane / 4.

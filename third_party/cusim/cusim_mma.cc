@@ -54,8 +54,7 @@ struct MmaLane {
 };
 
 float Half(bool f16, uint32_t pair, int which) {
-  const uint32_t bits = which == 0 ? pair & 0xffff : pair >> 16;
-  return f16 ? FromF16(bits) : FloatOf(bits << 16);
+  return HalfToFloat(f16, static_cast<uint16_t>(which == 0 ? pair & 0xffff : pair >> 16));
 }
 
 // Lane 4 * g + t holds, of a: rows g and g + 8, columns 2t, 2t + 1 and 8 on; of b: column g, the same k; of c: rows g
@@ -115,6 +114,8 @@ CopyQueue& MyQueue() {
 }
 
 }  // namespace
+
+float HalfToFloat(bool f16, uint16_t bits) { return f16 ? FromF16(bits) : FloatOf(uint32_t{bits} << 16); }
 
 uint32_t PackBF16(float low, float high) { return BF16(low) | BF16(high) << 16; }
 uint32_t PackF16(float low, float high) { return F16(low) | F16(high) << 16; }

@@ -14,6 +14,7 @@ namespace cusim {
 
 uint32_t PackBF16(float low, float high);
 uint32_t PackF16(float low, float high);
+float HalfToFloat(bool f16, uint16_t bits);
 void Mma(bool f16, float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1);
 
 // What a lane brings to ldmatrix: the row at its address, and gets: one register per matrix.
