@@ -37,9 +37,9 @@ using internal::ToFloat;
 
 // z = cap * tanh(x / cap), or x; slope = dz/dx.
 struct SoftCap {
-  float cap;
-  __device__ float operator()(float x) const { return cap * tanhf(x / cap); }
-  __device__ float Slope(float z) const { return 1.0f - z / cap * (z / cap); }
+  float cap, inverse;
+  __device__ float operator()(float x) const { return cap * tanhf(x * inverse); }
+  __device__ float Slope(float z) const { return 1.0f - z * inverse * (z * inverse); }
 };
 struct NoCap {
   __device__ float operator()(float x) const { return x; }
@@ -47,7 +47,7 @@ struct NoCap {
 };
 template <typename F>
 __device__ void WithCap(float cap, F f) {
-  cap == 0 ? f(NoCap()) : f(SoftCap{cap});
+  cap == 0 ? f(NoCap()) : f(SoftCap{cap, 1.0f / cap});
 }
 
 // Whether one of z, logits from i on, comes before the target.
