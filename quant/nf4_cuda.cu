@@ -10,6 +10,7 @@
 #include "quant/nf4_cuda.h"
 #include "quant/nf4_kernels.h"
 #include "tensor/dtype.h"
+#include "tensor/kernels/cuda_chunk.h"
 #include "tensor/kernels/cuda_common.h"
 #include "tensor/kernels/cuda_reduce.h"
 #include "tensor/kernels/cuda_vector.h"
@@ -22,6 +23,8 @@ namespace {
 
 using internal::BlockReduce;
 using internal::CheckCuda;
+using internal::Chunk;
+using internal::Codes;
 using internal::CodesOf;
 using internal::Data;
 using internal::DispatchFloat;
@@ -36,11 +39,12 @@ using internal::LoadCodeMap;
 using internal::LoadThresholds;
 using internal::MagnitudeBits;
 using internal::Map8Values;
+using internal::Narrow;
 using internal::NearestCode;
 using internal::Nf4Device;
 using internal::Pack;
 using internal::ScaleOf;
-using internal::Store;
+using internal::StoreChunk;
 using internal::StreamOf;
 
 template <typename T>
@@ -49,26 +53,46 @@ __device__ T DecodeOne(const Nf4Device& w, const float* map, int64_t i) {
 }
 
 // As many weights as are stored at once; `first` is a multiple of their number, so that they share a block.
+template <typename T, int kCount = Pack<T>::kCount>
+__device__ Chunk<T, kCount> DecodeChunk(Codes<kCount> codes, const float* map, float scale) {
+  float y[kCount];
+  for (int j = 0; j < kCount; ++j) y[j] = map[codes.At(j)] * scale;
+  return Narrow<T>(y);
+}
 template <typename T>
-__device__ Pack<T> DecodePack(const Nf4Device& w, const float* map, int64_t first) {
-  const float scale = w.Scale(first);
-  const auto codes = CodesOf<Pack<T>::kCount>(w.view.codes, first);
-  Pack<T> y;
-  for (int j = 0; j < Pack<T>::kCount; ++j) y.v[j] = T(map[codes.At(j)] * scale);
-  return y;
+__device__ auto DecodePack(const Nf4Device& w, const float* map, int64_t first) {
+  return DecodeChunk<T>(CodesOf<Pack<T>::kCount>(w.view.codes, first), map, w.Scale(first));
+}
+
+// What a warp decodes at once: a lane kSpanSteps chunks, whose neighbours its neighbours have, so that the lanes'
+// stores are one run. A block of weights is no shorter than what falls to one lane, and so every lane looks up one
+// scale, and gets those of its chunks from the others.
+constexpr int kSpanSteps = 4, kSpansAWarp = 2;
+template <typename T>
+constexpr int kSpan = 32 * kSpanSteps* Pack<T>::kCount;
+
+template <typename T>
+__device__ void DecodeSpan(const Nf4Device& w, const float* map, int64_t first, T* y) {
+  constexpr int kCount = Pack<T>::kCount;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  Codes<kCount> codes[kSpanSteps];
+  CUDA_UNROLL
+  for (int k = 0; k < kSpanSteps; ++k) codes[k] = CodesOf<kCount>(w.view.codes, first + (k * 32 + lane) * kCount);
+  const float scale = w.Scale(first + lane * kSpanSteps * kCount);
+  CUDA_UNROLL
+  for (int k = 0; k < kSpanSteps; ++k) {
+    const float mine = __shfl_sync(kWholeWarp, scale, (k * 32 + lane) / kSpanSteps);
+    StoreChunk(DecodeChunk<T>(codes[k], map, mine), y + first + (k * 32 + lane) * kCount);
+  }
 }
 
 // Reads half a byte a weight and writes 2 or 4: bound by the writes, 16 bytes a thread.
 template <typename T>
-__global__ void DecodeKernel(Nf4Device w, T* y, int64_t n, bool whole) {
+__global__ void __launch_bounds__(kBlockThreads) DecodeKernel(Nf4Device w, T* y, int64_t n, int64_t spans) {
   CUDA_SHARED(float[16], map);
   LoadCodeMap(w, map);
-  constexpr int kCount = Pack<T>::kCount;
-  const int64_t packs = whole ? n / kCount : 0;
-  for (int64_t i = FirstIndex(); i < packs; i += IndexStride()) {
-    Store(y + i * kCount, DecodePack<T>(w, map, i * kCount));
-  }
-  for (int64_t i = packs * kCount + FirstIndex(); i < n; i += IndexStride()) y[i] = DecodeOne<T>(w, map, i);
+  for (int64_t i = FirstIndex() / 32; i < spans; i += IndexStride() / 32) DecodeSpan(w, map, i * kSpan<T>, y);
+  for (int64_t i = spans * kSpan<T> + FirstIndex(); i < n; i += IndexStride()) y[i] = DecodeOne<T>(w, map, i);
 }
 
 // Units of y: packs where rows consist of whole ones, else single weights.
@@ -86,7 +110,7 @@ __global__ void GatherKernel(Nf4Device w, int64_t rows, const int32_t* ids, T* y
     }
     const int64_t from = id * d + (at - i * d);
     if constexpr (packs) {
-      Store(y + at, DecodePack<T>(w, map, from));
+      StoreChunk(DecodePack<T>(w, map, from), y + at);
     } else {
       y[at] = DecodeOne<T>(w, map, from);
     }
@@ -106,10 +130,12 @@ void Decode(const Nf4View& w, View y, LaunchContext context) {
   if (n == 0) return;
   DispatchFloat(y.dtype, "nf4 decode", [&](auto type) {
     using T = decltype(type);
-    const bool whole = Aligned(w.codes, 4) && Aligned(y.data, kPackBytes);
-    const int64_t units = whole ? n / Pack<T>::kCount + Pack<T>::kCount : n;
-    CheckCuda(Launch(DecodeKernel<T>, GridFor(units), kBlockThreads, 0, StreamOf(context), Nf4Device(w), y.ptr<T>(), n,
-                     whole),
+    const bool whole = Aligned(w.codes, 4) && Aligned(y.data, kPackBytes) && w.block >= kSpanSteps * Pack<T>::kCount;
+    const int64_t spans = whole ? n / kSpan<T> : 0, rest = n - spans * kSpan<T>;
+    constexpr int64_t kSpansABlock = kSpansAWarp * kBlockThreads / 32;
+    const int64_t blocks = std::max((spans + kSpansABlock - 1) / kSpansABlock, static_cast<int64_t>(GridFor(rest)));
+    CheckCuda(Launch(DecodeKernel<T>, static_cast<unsigned>(std::min(blocks, int64_t{1} << 30)), kBlockThreads, 0,
+                     StreamOf(context), Nf4Device(w), y.ptr<T>(), n, spans),
               "nf4 decode");
   });
 }

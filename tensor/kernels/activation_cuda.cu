@@ -17,7 +17,7 @@ using internal::LaunchMap;
 using internal::StreamOf;
 
 // 1 / (1 + e^-x). An infinite e^-x gives 0.
-__device__ inline float Sigmoid(float x) { return __fdividef(1.0f, 1.0f + expf(-x)); }
+__device__ inline float Sigmoid(float x) { return RcpApprox(1.0f + expf(-x)); }
 
 // x * s and its slope, of gelu: s = (1 + tanh(u))/2 = 1/(1 + e^-2u). Beyond +-16 s is 0 or 1 to the last bit, so that x
 // is cut off there and x^3 stays finite; a NaN is not cut off.
@@ -28,7 +28,7 @@ struct GeluAt {
     constexpr float kLinear = 1.5957691216057308f, kCubic = 0.07135481627159537f;  // 2u = kLinear*x + kCubic*x^3
     const float c = x > 16.0f ? 16.0f : (x < -16.0f ? -16.0f : x), cc = c * c;
     const float e = expf(fminf(-c * (kCubic * cc + kLinear), 80.0f));  // finite
-    const float s = __fdividef(1.0f, 1.0f + e), rest = e * s;          // 1 - s, without the loss of digits
+    const float s = RcpApprox(1.0f + e), rest = e * s;                 // 1 - s, without the loss of digits
     slope = s + c * s * rest * (3.0f * kCubic * cc + kLinear);
     value = (x > c ? x : c) * s;  // of -infinity, 0
   }

@@ -151,13 +151,13 @@ __global__ void __launch_bounds__(kBlockThreads) CombineKernel(Parts parts, Head
   float sum = 0;
   for (int p = 0; p < parts.count; ++p) {
     const int64_t at = parts.at(p, token, head);
-    sum = fmaf(parts.sum[at], Ex2(parts.max[at] - base), sum);
+    sum = fmaf(parts.sum[at], Exp2Approx(parts.max[at] - base), sum);
   }
   for (int64_t c = Lane(); c < parts.d; c += 32) {
     float total = 0;
     for (int p = 0; p < parts.count; ++p) {
       const int64_t at = parts.at(p, token, head);
-      total = fmaf(parts.y[at * parts.d + c], Ex2(parts.max[at] - base), total);
+      total = fmaf(parts.y[at * parts.d + c], Exp2Approx(parts.max[at] - base), total);
     }
     y.data[token * y.token + head * y.head + c * y.column] = T(sum == 0 ? 0.0f : total / sum);
   }

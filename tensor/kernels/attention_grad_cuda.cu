@@ -6,9 +6,11 @@
 #include "tensor/kernels/attention.h"
 #include "tensor/kernels/attention_cuda.h"
 #include "tensor/kernels/attention_grad_cuda.h"
+#include "tensor/kernels/cuda_chunk.h"
 #include "tensor/kernels/cuda_common.h"
 #include "tensor/kernels/cuda_reduce.h"
 #include "tensor/kernels/cuda_scratch.h"
+#include "tensor/kernels/cuda_vector.h"
 #include "tensor/kernels/launch.h"
 #include "tensor/view.h"
 #include "third_party/cuda/runtime.h"
@@ -16,21 +18,40 @@
 namespace lorikeet::internal {
 namespace {
 
-// delta[token, head] = dy.y, a warp each.
-template <typename T>
+// delta[token, head] = dy.y: of `threads` lanes a row, a power of two, and 32 / threads rows to a warp. kCount elements
+// at once, 16 bytes where both sides allow that.
+template <typename T, int kCount>
 __global__ void __launch_bounds__(kBlockThreads)
-    DeltaKernel(HeadView<T> dy, HeadView<T> y, RowView delta, int64_t rows) {
-  const int64_t row = (static_cast<int64_t>(blockIdx.x) * kBlockThreads + threadIdx.x) / 32;
-  if (row >= rows) return;
+    DeltaKernel(HeadView<T> dy, HeadView<T> y, RowView delta, int64_t rows, int threads) {
+  const int64_t row = (static_cast<int64_t>(blockIdx.x) * kBlockThreads + threadIdx.x) / threads;
+  const int lane = static_cast<int>(threadIdx.x) % threads;
   const int64_t token = row / y.heads, head = row % y.heads;
-  const T* a = dy.data + token * dy.token + head * dy.head;
-  const T* b = y.data + token * y.token + head * y.head;
   float sum = 0;
-  for (int i = Lane(); i < y.d; i += 32) {
-    sum = fmaf(static_cast<float>(a[i * dy.column]), static_cast<float>(b[i * y.column]), sum);
+  if (row < rows) {
+    const T* a = dy.data + token * dy.token + head * dy.head;
+    const T* b = y.data + token * y.token + head * y.head;
+    for (int i = lane * kCount; i < y.d; i += threads * kCount) {
+      float u[kCount], v[kCount];
+      Widen(LoadRaw<kCount>(a + (kCount == 1 ? i * dy.column : i)), u);
+      Widen(LoadRaw<kCount>(b + (kCount == 1 ? i * y.column : i)), v);
+      for (int j = 0; j < kCount; ++j) sum = fmaf(u[j], v[j], sum);
+    }
   }
-  sum = WarpSum(sum);
-  if (Lane() == 0) delta.at(token, head) = sum;
+  for (int distance = threads / 2; distance > 0; distance /= 2) sum += __shfl_xor_sync(kWholeWarp, sum, distance);
+  if (row < rows && lane == 0) delta.at(token, head) = sum;
+}
+
+template <typename T>
+void LaunchDelta(const HeadView<T>& dy, const HeadView<T>& y, const RowView& delta, int64_t rows, bool packs,
+                 cudaStream_t stream) {
+  constexpr int kPack = static_cast<int>(kPackBytes / sizeof(T));
+  int threads = 1;
+  while (threads < 32 && threads * (packs ? kPack : 1) < y.d) threads *= 2;
+  const int64_t rows_a_block = kBlockThreads / threads;
+  CheckCuda(Launch(packs ? DeltaKernel<T, kPack> : DeltaKernel<T, 1>,
+                   static_cast<unsigned>((rows + rows_a_block - 1) / rows_a_block), kBlockThreads, 0, stream, dy, y,
+                   delta, rows, threads),
+            "attention_grad");
 }
 
 }  // namespace
@@ -55,10 +76,7 @@ void CudaAttentionGrad(View dy, View q, View k, View v, View y, View lse, const 
                            .tokens = q.dims[0],
                            .ctx = k.dims[0]};
     if (rows > 0) {
-      const unsigned blocks = static_cast<unsigned>((rows + kBlockThreads / 32 - 1) / (kBlockThreads / 32));
-      CheckCuda(
-          Launch(DeltaKernel<T>, blocks, kBlockThreads, 0, StreamOf(context), args.dy, HeadsOf<T>(y), args.delta, rows),
-          "attention_grad");
+      LaunchDelta(args.dy, HeadsOf<T>(y), args.delta, rows, Vectorisable(dy) && Vectorisable(y), StreamOf(context));
     }
     if constexpr (std::is_same_v<T, float>) {
       GradF32(args, context);

@@ -85,10 +85,10 @@ template <bool kSoftcap>
 __device__ __forceinline__ void ToWeight(const Batch& b, const QueryStats& query, float& qk, float& dp) {
   if constexpr (kSoftcap) {
     const float t = tanhf(qk * (b.scale / b.softcap));
-    qk = Ex2(fmaf(t, b.softcap * kLog2E, -query.lse));
+    qk = Exp2Approx(fmaf(t, b.softcap * kLog2E, -query.lse));
     dp = qk * (dp - query.delta) * (1 - t * t);
   } else {
-    qk = Ex2(fmaf(qk, b.scale * kLog2E, -query.lse));
+    qk = Exp2Approx(fmaf(qk, b.scale * kLog2E, -query.lse));
     dp = qk * (dp - query.delta);
   }
 }

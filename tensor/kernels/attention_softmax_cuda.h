@@ -89,12 +89,12 @@ __device__ __forceinline__ void ToWeights(float (&s)[kM][kN][4], float factor, R
       for (int n = 0; n < kN; ++n) max = fmaxf(max, fmaxf(s[m][n][2 * h], s[m][n][2 * h + 1]));
       max = QuadMax(max);
       const float base = max == kNegInf ? 0 : max * factor;  // nothing seen yet: -inf - -inf is NaN
-      scale[h] = Ex2(fmaf(r->max[m][h], factor, -base));
+      scale[h] = Exp2Approx(fmaf(r->max[m][h], factor, -base));
       float sum = 0;
 #pragma unroll
       for (int n = 0; n < kN; ++n) {
 #pragma unroll
-        for (int i = 2 * h; i < 2 * h + 2; ++i) sum += s[m][n][i] = Ex2(fmaf(s[m][n][i], factor, -base));
+        for (int i = 2 * h; i < 2 * h + 2; ++i) sum += s[m][n][i] = Exp2Approx(fmaf(s[m][n][i], factor, -base));
       }
       r->sum[m][h] = fmaf(r->sum[m][h], scale[h], sum);
       r->max[m][h] = max;

@@ -26,10 +26,13 @@ using internal::IndexStride;
 using internal::kBlockThreads;
 using internal::kPackBytes;
 using internal::LaunchMap;
+using internal::LoadRaw;
 using internal::MapGrid;
 using internal::MapGridFor;
 using internal::MergeDims;
 using internal::Offset;
+using internal::RawChunk;
+using internal::StoreChunk;
 using internal::StreamOf;
 
 // The 16-bit floats convert from and to float only.
@@ -70,19 +73,20 @@ __device__ inline void Store(const View& y, int64_t at, T x) {
 }
 
 template <typename From>
-__global__ void ConvertKernel(View x, View y, int64_t n) {
+__global__ void ConvertKernel(const __grid_constant__ View x, const __grid_constant__ View y, int64_t n) {
   for (int64_t i = FirstIndex(); i < n; i += IndexStride()) Store(y, Offset(y, i), Widen(Data<From>(x)[Offset(x, i)]));
 }
 
 // The same dtype on both sides: bits, whatever they mean.
 template <typename Bits>
-__global__ void CopyKernel(View x, View y, int64_t n) {
+__global__ void CopyKernel(const __grid_constant__ View x, const __grid_constant__ View y, int64_t n) {
   for (int64_t i = FirstIndex(); i < n; i += IndexStride()) Data<Bits>(y)[Offset(y, i)] = Data<Bits>(x)[Offset(x, i)];
 }
 
 // Rows that are runs of Bits on both sides.
 template <typename Bits>
-__global__ void CopyRowsKernel(View x, View y, int64_t rows, int64_t columns) {
+__global__ void CopyRowsKernel(const __grid_constant__ View x, const __grid_constant__ View y, int64_t rows,
+                               int64_t columns) {
   for (int64_t row = static_cast<int64_t>(blockIdx.y) * blockDim.y + threadIdx.y; row < rows;
        row += static_cast<int64_t>(gridDim.y) * blockDim.y) {
     const Bits* from = Data<Bits>(x) + Offset(x, row);
@@ -120,7 +124,49 @@ __global__ void TransposeKernel(TransposeArgs a) {
   }
 }
 
-__global__ void FillKernel(View y, double value, int64_t n) {
+constexpr int kWideThreads = 128, kTileChunks = 8;
+
+// The same in chunks of 16 bytes on both sides, where those fit: tiles of 128 bytes across, kTileChunks chunks. Chunk c
+// of the tile's line j lies at c ^ (j / chunk length): the elements of a chunk of the other side, which come from as
+// many lines, and those of its neighbours then lie in different banks.
+template <typename Bits>
+__global__ void __launch_bounds__(kWideThreads) TransposeChunksKernel(const __grid_constant__ TransposeArgs a) {
+  constexpr int kCount = static_cast<int>(kPackBytes / sizeof(Bits)), kSide = kCount * kTileChunks;
+  constexpr int kEach = kSide * kTileChunks / kWideThreads;  // chunks of a thread
+  using C = Chunk<Bits, kCount>;
+  CUDA_SHARED(C[kSide][kTileChunks], tile);
+  const int64_t across = (a.columns + kSide - 1) / kSide, tiles = across * ((a.rows + kSide - 1) / kSide);
+  const int line = static_cast<int>(threadIdx.x) / kTileChunks, c = static_cast<int>(threadIdx.x) % kTileChunks;
+  constexpr int kLines = kWideThreads / kTileChunks;
+  for (int64_t task = blockIdx.x; task < tiles * a.batch; task += gridDim.x) {
+    const int64_t b = task / tiles, t = task % tiles, row = t / across * kSide, column = t % across * kSide;
+    const Bits* from = Data<Bits>(a.x) + Offset(a.x, b) + row + c * kCount;
+    Bits* to = Data<Bits>(a.y) + Offset(a.y, b) + column + c * kCount;
+    RawChunk<Bits, kCount> ahead[kEach] = {};
+    CUDA_UNROLL
+    for (int k = 0; k < kEach; ++k) {
+      const int64_t j = column + line + k * kLines;
+      if (j < a.columns && row + c * kCount < a.rows) ahead[k] = LoadRaw<kCount>(from + j * a.x_stride);
+    }
+    CUDA_UNROLL
+    for (int k = 0; k < kEach; ++k) {
+      const int j = line + k * kLines;
+      StoreChunk<false, Bits, kCount>(ahead[k], tile[j][c ^ j / kCount % kTileChunks].v);
+    }
+    __syncthreads();
+    CUDA_UNROLL
+    for (int k = 0; k < kEach; ++k) {
+      const int i = line + k * kLines;
+      C y;
+      CUDA_UNROLL
+      for (int e = 0; e < kCount; ++e) y.v[e] = tile[c * kCount + e][i / kCount ^ c].v[i % kCount];
+      if (row + i < a.rows && column + c * kCount < a.columns) StoreChunk(y, to + (row + i) * a.y_stride);
+    }
+    __syncthreads();  // the tile may be written again
+  }
+}
+
+__global__ void FillKernel(const __grid_constant__ View y, double value, int64_t n) {
   for (int64_t i = FirstIndex(); i < n; i += IndexStride()) Store(y, Offset(y, i), value);
 }
 
@@ -184,6 +230,25 @@ void CopyRows(View x, View y, cudaStream_t stream) {
   });
 }
 
+// Whether runs of `length`, `stride` apart in each of v's elements, consist of chunks at multiples of 16 bytes.
+bool RunsInChunks(const View& v, int64_t length, int64_t stride, int64_t count) {
+  bool fits = reinterpret_cast<uintptr_t>(v.data) % kPackBytes == 0 && length % count == 0 && stride % count == 0;
+  for (int d = 0; d < v.rank; ++d) fits = fits && v.strides[d] % count == 0;
+  return fits;
+}
+
+template <typename Bits>
+void LaunchTranspose(const TransposeArgs& a, cudaStream_t stream) {
+  constexpr int64_t kCount = kPackBytes / static_cast<int64_t>(sizeof(Bits));
+  const bool chunks = RunsInChunks(a.x, a.rows, a.x_stride, kCount) && RunsInChunks(a.y, a.columns, a.y_stride, kCount);
+  const int64_t side = chunks ? kCount * kTileChunks : kTile;
+  const int64_t tasks = (a.rows + side - 1) / side * ((a.columns + side - 1) / side) * a.batch;
+  CheckCuda(Launch(chunks ? TransposeChunksKernel<Bits> : TransposeKernel<Bits>,
+                   static_cast<unsigned>(tasks < (1 << 30) ? tasks : 1 << 30),
+                   chunks ? dim3(kWideThreads) : dim3(kTile, kTileRows), 0, stream, a),
+            "transpose");
+}
+
 // y's innermost dimension is a run there, and x's dimension `run` is one in x.
 void CopyTransposed(const View& x, const View& y, int run, cudaStream_t stream) {
   const int last = x.rank - 1;
@@ -195,11 +260,8 @@ void CopyTransposed(const View& x, const View& y, int run, cudaStream_t stream) 
                      x.strides[last],
                      y.strides[run]};
   a.batch = x.size() / (a.rows * a.columns);
-  const int64_t tasks = (a.rows + kTile - 1) / kTile * ((a.columns + kTile - 1) / kTile) * a.batch;
   DispatchBits(static_cast<int64_t>(SizeOf(x.dtype)), [&]<typename Bits>(Bits) {
-    CheckCuda(Launch(TransposeKernel<Bits>, static_cast<unsigned>(tasks < (1 << 30) ? tasks : 1 << 30),
-                     dim3(kTile, kTileRows), 0, stream, a),
-              "transpose");
+    if constexpr (sizeof(Bits) < kPackBytes) LaunchTranspose<Bits>(a, stream);
   });
 }
 

@@ -1,12 +1,12 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
-#include <limits>
 
 #include "tensor/dtype.h"
 #include "tensor/kernels/cross_entropy.h"
 #include "tensor/kernels/cuda_chunk.h"
 #include "tensor/kernels/cuda_common.h"
+#include "tensor/kernels/cuda_parts.h"
 #include "tensor/kernels/cuda_reduce.h"
 #include "tensor/kernels/cuda_vector.h"
 #include "tensor/kernels/launch.h"
@@ -17,102 +17,65 @@ namespace lorikeet {
 namespace {
 
 using internal::BlockReduce;
-using internal::BlockSum;
 using internal::CheckCuda;
 using internal::Chunk;
 using internal::Data;
 using internal::DispatchFloat;
 using internal::kPackBytes;
-using internal::LoadChunk;
+using internal::kPartThreads;
+using internal::MaxSum;
 using internal::Narrow;
+using internal::PartLoop;
+using internal::PartsOf;
+using internal::RoughExp;
+using internal::RowParts;
+using internal::RowSpan;
+using internal::SpanOf;
 using internal::StoreChunk;
 using internal::StreamOf;
 using internal::ToFloat;
-using internal::Widen;
-
-constexpr int kThreads = 512;  // of a block, which has one row at a time
-constexpr int kAhead = 4;      // chunks that a thread asks for before it looks at the first
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
-// A row of logits, of any length and so at any address: elements up to the first multiple of 16 bytes, chunks, and
-// what is left.
-template <typename T>
-struct LogitRow {
-  static constexpr int kCount = static_cast<int>(kPackBytes / sizeof(T));
-  const T* x;
-  int64_t vocab, head, chunks;
-
-  __device__ LogitRow(const View& logits, int64_t row)
-      : x(Data<T>(logits) + row * logits.dims[1]), vocab(logits.dims[1]) {
-    const auto past = reinterpret_cast<uintptr_t>(x) % kPackBytes;
-    head = min(vocab, static_cast<int64_t>((kPackBytes - past) % kPackBytes / sizeof(T)));
-    chunks = (vocab - head) / kCount;
-  }
-  // f(v, i): kCount or one logits from i on. A thread comes to the same elements in every pass.
-  template <typename F>
-  __device__ void Each(F f) const {
-    const int64_t first = threadIdx.x, step = kThreads;
-    if (first < head) One(first, f);
-    int64_t c = first;
-    for (; c + (kAhead - 1) * step < chunks; c += kAhead * step) {
-      Chunk<T, kCount> ahead[kAhead];
-      CUDA_UNROLL
-      for (int k = 0; k < kAhead; ++k) ahead[k] = LoadChunk<kCount>(x + head + (c + k * step) * kCount);
-      CUDA_UNROLL
-      for (int k = 0; k < kAhead; ++k) Pass(ahead[k], head + (c + k * step) * kCount, f);
-    }
-    for (; c < chunks; c += step) Pass(LoadChunk<kCount>(x + head + c * kCount), head + c * kCount, f);
-    const int64_t tail = head + chunks * kCount + first;
-    if (tail < vocab) One(tail, f);
-  }
-
- private:
-  template <int kN, typename F>
-  __device__ static void Pass(const Chunk<T, kN>& chunk, int64_t i, F f) {
-    float v[kN];
-    Widen(chunk, v);
-    f(v, i);
-  }
-  template <typename F>
-  __device__ void One(int64_t i, F f) const {
-    Pass(LoadChunk<1>(x + i), i, f);
-  }
-};
 
 // z = cap * tanh(x / cap), or x; slope = dz/dx.
-struct Cap {
-  float cap;
-
-  __device__ float operator()(float x) const { return cap == 0 ? x : cap * tanhf(x / cap); }
-  __device__ float Slope(float z) const {
-    const float t = z / cap;
-    return cap == 0 ? 1.0f : 1.0f - t * t;
-  }
+struct SoftCap {
+  float cap, inverse;
+  __device__ float operator()(float x) const { return cap * tanhf(x * inverse); }
+  __device__ float Slope(float z) const { return 1.0f - z * inverse * (z * inverse); }
 };
+struct NoCap {
+  __device__ float operator()(float x) const { return x; }
+  __device__ float Slope(float) const { return 1.0f; }
+};
+template <typename F>
+__device__ void WithCap(float cap, F f) {
+  cap == 0 ? f(NoCap()) : f(SoftCap{cap, 1.0f / cap});
+}
 
-// What one read of a row tells: m, s = sum e^(z - m), and whether another logit comes before the target.
+// Whether one of z, logits from i on, comes before the target.
+template <int kN>
+__device__ bool Beats(const float (&z)[kN], int64_t i, int64_t target, float z_target) {
+  bool beats = false;
+  for (int j = 0; j < kN; ++j) beats = beats || z[j] > z_target || (z[j] == z_target && i + j < target);
+  return beats;
+}
+
+// What a part tells, or the row: m and s, and whether another logit comes before the target.
 struct RowSummary {
-  float max = -kInfinity, sum = 0;
-  bool beaten = false;
+  MaxSum z;
+  uint32_t beaten = 0;
 
   template <int kN>
-  __device__ void Add(const float (&z)[kN], int64_t i, int64_t target, float z_target) {
-    float larger = max;
-    for (int j = 0; j < kN; ++j) larger = fmaxf(larger, z[j]);
-    if (larger > max) sum *= expf(max - larger);
-    max = larger;
-    const float shift = larger == -kInfinity ? 0 : larger;
-    for (int j = 0; j < kN; ++j) {
-      sum += expf(z[j] - shift);
-      beaten = beaten || z[j] > z_target || (z[j] == z_target && i + j < target);
-    }
+  __device__ void Add(const float (&x)[kN], int64_t i, int64_t target, float z_target) {
+    const float larger = z.Add(x);
+    if (beaten == 0 && larger >= z_target) beaten = Beats(x, i, target, z_target);
+  }
+  __device__ void Take(const RowSummary& other) {
+    z.Take(other.z);
+    beaten |= other.beaten;
   }
   // Of the whole block: every thread gets it.
   __device__ void Combine() {
-    const float all = BlockReduce(max, -kInfinity, [](float a, float b) { return fmaxf(a, b); });
-    sum = BlockSum(max == -kInfinity ? sum : sum * expf(max - all));
-    beaten = BlockReduce(beaten ? 1 : 0, 0, [](int a, int b) { return a | b; }) != 0;
-    max = all;
+    z.Combine();
+    beaten = BlockReduce(beaten, 0u, [](uint32_t a, uint32_t b) { return a | b; });
   }
 };
 
@@ -120,29 +83,42 @@ template <typename T>
 struct Args {
   View logits;
   const int32_t* targets;
-  Cap cap;
+  float cap;
   const float* scale;  // null: no gradient
   float* losses;
   int32_t* correct;
+
+  __device__ const T* Row(int64_t i) const { return Data<T>(logits) + i * logits.dims[1]; }
+  // The part that the loop is at.
+  __device__ RowSpan<T> Part(const PartLoop& loop, int64_t parts) const {
+    return SpanOf(Row(loop.row()), logits.dims[1], loop, parts);
+  }
 };
 
+// True for the block that has the row's last part, with the row's summary; the loss is then known.
 template <typename T>
-__device__ RowSummary Summarise(const Args<T>& a, const LogitRow<T>& row, int64_t i, int64_t target) {
+__device__ bool Summarise(const Args<T>& a, const RowParts<RowSummary>& parts, const PartLoop& loop, int64_t target,
+                          RowSummary* row) {
   RowSummary r;
-  const float z_target = a.cap(ToFloat(row.x[target]));
-  row.Each([&](const auto& x, int64_t at) {
-    constexpr int kN = sizeof(x) / sizeof(float);
-    float z[kN];
-    for (int j = 0; j < kN; ++j) z[j] = a.cap(x[j]);
-    r.Add(z, at, target, z_target);
+  float z_target = 0;
+  WithCap(a.cap, [&](auto cap) {
+    z_target = cap(ToFloat(a.Row(loop.row())[target]));
+    a.Part(loop, parts.parts).Each([&](const auto& x, int64_t at) {
+      constexpr int kN = sizeof(x) / sizeof(float);
+      float z[kN];
+      for (int j = 0; j < kN; ++j) z[j] = cap(x[j]);
+      r.Add(z, at, target, z_target);
+    });
   });
   r.Combine();
+  if (!Complete(parts, loop, &r)) return false;
   if (threadIdx.x == 0) {
-    a.losses[i] = static_cast<float>(static_cast<double>(r.max) - static_cast<double>(z_target) +
-                                     log(static_cast<double>(r.sum)));
-    a.correct[i] = !r.beaten && r.sum == r.sum;
+    a.losses[loop.row()] = static_cast<float>(static_cast<double>(r.z.max) - static_cast<double>(z_target) +
+                                              log(static_cast<double>(r.z.sum)));
+    a.correct[loop.row()] = r.beaten == 0 && r.z.sum == r.z.sum;
   }
-  return r;
+  *row = r;
+  return true;
 }
 
 // The target of row i, or -1. Any other one is the caller's mistake: the message is printed, and the launch fails.
@@ -166,75 +142,92 @@ __device__ void Ignore(const Args<T>& a, int64_t i) {
 }
 
 template <typename T>
-__global__ void __launch_bounds__(kThreads) LossKernel(Args<T> a) {
-  for (int64_t i = blockIdx.x; i < a.logits.dims[0]; i += gridDim.x) {
-    const int64_t target = TargetOf(a, i);
+__global__ void __launch_bounds__(kPartThreads)
+    LossKernel(const __grid_constant__ Args<T> a, RowParts<RowSummary> parts) {
+  for (PartLoop loop(parts); loop.More(); loop.Next()) {
+    const int64_t target = TargetOf(a, loop.row());
+    RowSummary r;
     if (target < 0) {
-      Ignore(a, i);
+      Ignore(a, loop.row());
     } else {
-      Summarise(a, LogitRow<T>(a.logits, i), i, target);
+      Summarise(a, parts, loop, target, &r);
     }
   }
 }
 
-// Writes dlogits where the logits are: chunks where both lie alike.
+// Writes dlogits where the logits are: chunks where both lie alike. They are not read again soon, the logits are.
 template <typename D, int kN>
 __device__ inline void StoreGrad(const float (&dx)[kN], D* at) {
   if (kN > 1 && reinterpret_cast<uintptr_t>(at) % (kN * sizeof(D) < kPackBytes ? kN * sizeof(D) : kPackBytes) == 0) {
-    StoreChunk(Narrow<D>(dx), at);
+    StoreChunk<true>(Narrow<D>(dx), at);
     return;
   }
   const Chunk<D, kN> chunk = Narrow<D>(dx);
   for (int j = 0; j < kN; ++j) at[j] = chunk.v[j];
 }
 
-// The second read of a row, which is often in the cache still, writes the gradient; dlogits may be the logits. At the
-// target e^(z - m)/s - 1 is rounded once.
-template <typename T, typename D>
-__global__ void __launch_bounds__(kThreads) LossAndGradKernel(Args<T> a, D* dlogits) {
-  for (int64_t i = blockIdx.x; i < a.logits.dims[0]; i += gridDim.x) {
-    const int64_t target = TargetOf(a, i);
-    const LogitRow<T> row(a.logits, i);
-    D* out = dlogits + i * row.vocab;
-    if (target < 0) {
-      Ignore(a, i);
-      row.Each([&](const auto& x, int64_t at) {
-        constexpr int kN = sizeof(x) / sizeof(float);
-        const float zeros[kN] = {};
-        StoreGrad(zeros, out + at);
-      });
-      continue;
+// dlogits may be the logits.
+template <typename T, typename D, typename Cap>
+__device__ void WriteGrad(const RowSpan<T>& row, Cap cap, const RowSummary& r, int64_t target, float scale, D* out) {
+  const float factor = scale / r.z.sum;
+  row.Each([&](const auto& x, int64_t at) {
+    constexpr int kN = sizeof(x) / sizeof(float);
+    float dx[kN];
+    for (int j = 0; j < kN; ++j) {
+      const float z = cap(x[j]), t = z - r.z.max;
+      dx[j] = factor * (sizeof(D) == 2 ? RoughExp(t) : expf(t)) * cap.Slope(z);
     }
-    const RowSummary r = Summarise(a, row, i, target);
-    const float scale = *a.scale, factor = scale / r.sum;
-    row.Each([&](const auto& x, int64_t at) {
-      constexpr int kN = sizeof(x) / sizeof(float);
-      float dx[kN];
-      for (int j = 0; j < kN; ++j) {
-        const float z = a.cap(x[j]), p = factor * expf(z - r.max);
-        dx[j] = (at + j == target ? p - scale : p) * a.cap.Slope(z);
-      }
-      StoreGrad(dx, out + at);
-    });
+    if (static_cast<uint64_t>(target - at) < kN) {
+      for (int j = 0; j < kN; ++j) dx[j] -= at + j == target ? scale * cap.Slope(cap(x[j])) : 0.0f;
+    }
+    StoreGrad(dx, out + at);
+  });
+}
+
+template <typename T, typename D>
+__device__ void WriteZeros(const RowSpan<T>& span, D* out) {
+  span.Each([&](const auto& x, int64_t at) {
+    constexpr int kN = sizeof(x) / sizeof(float);
+    const float zeros[kN] = {};
+    StoreGrad(zeros, out + at);
+  });
+}
+
+template <typename T, typename D>
+__global__ void __launch_bounds__(kPartThreads)
+    LossAndGradKernel(const __grid_constant__ Args<T> a, RowParts<RowSummary> parts, D* dlogits) {
+  for (PartLoop loop(parts); loop.More(); loop.Next()) {
+    const int64_t target = TargetOf(a, loop.row()), vocab = a.logits.dims[1];
+    D* out = dlogits + loop.row() * vocab;
+    RowSummary r;
+    if (target < 0) {
+      Ignore(a, loop.row());
+      WriteZeros(a.Part(loop, parts.parts), out);
+    } else if (Summarise(a, parts, loop, target, &r)) {
+      const RowSpan<T> row(a.Row(loop.row()), 0, vocab);
+      WithCap(a.cap, [&](auto cap) { WriteGrad(row, cap, r, target, *a.scale, out); });
+    }
   }
 }
 
 template <typename T>
 Args<T> ArgsOf(const View& logits, const View& targets, const float* scale, double softcap, const View& losses,
                const View& correct) {
-  return {logits, targets.ptr<int32_t>(), {static_cast<float>(softcap)},
+  return {logits, targets.ptr<int32_t>(), static_cast<float>(softcap),
           scale,  losses.ptr<float>(),    correct.ptr<int32_t>()};
 }
 
-unsigned BlocksFor(const View& logits) {
-  return static_cast<unsigned>(logits.dims[0] < (1 << 30) ? logits.dims[0] : 1 << 30);
+RowParts<RowSummary> PartsOfRows(const View& logits, LaunchContext context) {
+  const int64_t bytes = logits.dims[1] * static_cast<int64_t>(SizeOf(logits.dtype));
+  return PartsOf<RowSummary>(logits.dims[0], bytes, StreamOf(context));
 }
 
 void Loss(View logits, View targets, double softcap, View losses, View correct, LaunchContext context) {
   if (logits.dims[0] == 0) return;
+  const auto parts = PartsOfRows(logits, context);
   DispatchFloat(logits.dtype, "CrossEntropy", [&]<typename T>(T) {
-    CheckCuda(Launch(LossKernel<T>, BlocksFor(logits), kThreads, 0, StreamOf(context),
-                     ArgsOf<T>(logits, targets, nullptr, softcap, losses, correct)),
+    CheckCuda(Launch(LossKernel<T>, parts.blocks(), kPartThreads, 0, StreamOf(context),
+                     ArgsOf<T>(logits, targets, nullptr, softcap, losses, correct), parts),
               "cross-entropy");
   });
 }
@@ -242,11 +235,13 @@ void Loss(View logits, View targets, double softcap, View losses, View correct, 
 void LossAndGrad(View logits, View targets, View scale, double softcap, View losses, View correct, View dlogits,
                  LaunchContext context) {
   if (logits.dims[0] == 0) return;
+  const auto parts = PartsOfRows(logits, context);
   DispatchFloat(logits.dtype, "CrossEntropy", [&]<typename T>(T) {
     DispatchFloat(dlogits.dtype, "CrossEntropy", [&]<typename D>(D) {
-      CheckCuda(Launch(LossAndGradKernel<T, D>, BlocksFor(logits), kThreads, 0, StreamOf(context),
-                       ArgsOf<T>(logits, targets, scale.ptr<float>(), softcap, losses, correct), dlogits.ptr<D>()),
-                "cross-entropy gradient");
+      CheckCuda(
+          Launch(LossAndGradKernel<T, D>, parts.blocks(), kPartThreads, 0, StreamOf(context),
+                 ArgsOf<T>(logits, targets, scale.ptr<float>(), softcap, losses, correct), parts, dlogits.ptr<D>()),
+          "cross-entropy gradient");
     });
   });
 }

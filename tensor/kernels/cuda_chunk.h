@@ -14,8 +14,10 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <type_traits>
 
 #include "tensor/dtype.h"
+#include "tensor/kernels/cuda_vector.h"
 #include "third_party/cuda/runtime.h"
 
 namespace lorikeet::internal {
@@ -31,27 +33,58 @@ __device__ inline float ToFloat(f16 x) { return CvtF32(x.bits); }
 
 __device__ inline bool IsFinite(float x) { return fabsf(x) <= std::numeric_limits<float>::max(); }
 
-template <int kCount, typename T>
+template <int kCount, bool kOnce = false, typename T>
 __device__ inline Chunk<T, kCount> LoadChunk(const T* at) {
   if constexpr (kCount == 1) {
     return {{*at}};
   } else {
-    return *reinterpret_cast<const Chunk<T, kCount>*>(at);
+    return Load<Chunk<T, kCount>, kOnce>(at);
   }
 }
 
-template <typename T, int kCount>
+template <bool kOnce = false, typename T, int kCount>
 __device__ inline void StoreChunk(const Chunk<T, kCount>& chunk, T* at) {
   if constexpr (kCount == 1) {
     *at = chunk.v[0];
   } else {
-    *reinterpret_cast<Chunk<T, kCount>*>(at) = chunk;
+    Store<kOnce>(at, chunk);
   }
+}
+
+// A chunk that is kept in the registers that it was loaded into: halves of them would be taken apart at once, which
+// waits for the load.
+template <typename T, int kCount>
+struct RawChunk {
+  using C = Chunk<T, kCount>;
+  WordsOf<C> words;
+
+  RawChunk() = default;
+  __device__ RawChunk(const C& chunk) : words(std::bit_cast<WordsOf<C>>(chunk)) {}
+  __device__ operator C() const { return std::bit_cast<C>(words); }
+};
+template <int kCount, bool kOnce = false, typename T>
+__device__ inline RawChunk<T, kCount> LoadRaw(const T* at) {
+  RawChunk<T, kCount> raw;
+  raw.words = LoadWords<Chunk<T, kCount>, kOnce>(at);
+  return raw;
 }
 
 template <typename T, int kCount>
 __device__ inline void Widen(const Chunk<T, kCount>& chunk, float (&out)[kCount]) {
-  for (int j = 0; j < kCount; ++j) out[j] = ToFloat(chunk.v[j]);
+  if constexpr (std::is_same_v<T, bf16> && kCount % 2 == 0) {
+    const auto pairs = std::bit_cast<Chunk<uint32_t, kCount / 2>>(chunk);
+    for (int j = 0; j < kCount; ++j) {
+      const uint32_t pair = pairs.v[j / 2];
+      out[j] = std::bit_cast<float>(j % 2 == 0 ? pair << 16 : pair & 0xffff0000u);
+    }
+  } else {
+    for (int j = 0; j < kCount; ++j) out[j] = ToFloat(chunk.v[j]);
+  }
+}
+
+template <typename T, int kCount>
+__device__ inline void Widen(const RawChunk<T, kCount>& raw, float (&out)[kCount]) {
+  Widen(static_cast<Chunk<T, kCount>>(raw), out);
 }
 
 template <int kCount>

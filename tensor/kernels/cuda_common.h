@@ -71,6 +71,7 @@ __device__ inline T* Data(const View& v) {
 // first.
 __device__ inline int64_t Offset(const View& v, int64_t i) {
   int64_t offset = 0;
+  CUDA_NO_UNROLL
   for (int d = v.rank - 1; d > 0; --d) {
     offset += i % v.dims[d] * v.strides[d];
     i /= v.dims[d];

@@ -9,13 +9,14 @@
 //   LaunchMap<T, T>(Twice(), {x}, {y}, stream, "twice");        // the first input's type, and that of all others
 //
 // Where every view's innermost dimension lies at multiples of 16 bytes, or repeats one element, a thread takes 16 bytes
-// at once, and finds them without a division per element: contiguous views, slices of rows, permuted outer dimensions,
-// broadcast rows and columns. Other views are taken element by element. An output may be the same view as an input.
-// Only for .cu files.
+// at once, of the wider type, and finds them without a division per element: contiguous views, slices of rows, permuted
+// outer dimensions, broadcast rows and columns. Other views are taken element by element. An output may be the same
+// view as an input. Only for .cu files.
 #ifndef LORIKEET_TENSOR_KERNELS_CUDA_MAP_H_
 #define LORIKEET_TENSOR_KERNELS_CUDA_MAP_H_
 
 #include <cstdint>
+#include <type_traits>
 
 #include "tensor/dtype.h"
 #include "tensor/kernels/cuda_chunk.h"
@@ -78,46 +79,128 @@ struct MapArgs {
   int64_t rows, columns;
 };
 
-template <int kCount, typename T>
-__device__ inline void ReadMapped(const MapOperand& x, int64_t row, int64_t column, float (&out)[kCount]) {
-  const T* at = Data<T>(x.outer) + Offset(x.outer, row) + column * x.stride;
-  if (kCount == 1 || x.stride != 0) {
-    Widen(LoadChunk<kCount>(at), out);
-  } else {
-    const float v = ToFloat(*at);
-    for (int j = 0; j < kCount; ++j) out[j] = v;
-  }
+// Chunks of an input that a thread asks for at once: of a single input one would be too few bytes on their way.
+template <int kIn>
+inline constexpr int kMapAhead = kIn == 1 ? 2 : 1;
+
+template <typename T>
+__device__ inline T* RowOf(const MapOperand& x, int64_t row) {
+  return Data<T>(x.outer) + (row == 0 ? 0 : Offset(x.outer, row));  // a single row is the usual case
 }
 
+// A row of an input: where it begins, or, repeated, the one element that it has.
+template <typename T, int kCount>
+struct MapInput {
+  const T* at;
+  int64_t stride;
+  RawChunk<T, kCount> repeated;
+
+  __device__ void Begin(const MapOperand& x, int64_t row) {
+    at = RowOf<const T>(x, row);
+    stride = x.stride;
+    if constexpr (kCount > 1) {
+      if (stride != 0) return;
+      Chunk<T, kCount> chunk;
+      for (int j = 0; j < kCount; ++j) chunk.v[j] = *at;
+      repeated = chunk;
+    }
+  }
+  __device__ RawChunk<T, kCount> Read(int64_t column) const {
+    if constexpr (kCount == 1) {
+      return LoadRaw<1>(at + column * stride);
+    } else {
+      RawChunk<T, kCount> chunk = repeated;
+      if (stride != 0) chunk = LoadRaw<kCount>(at + column);
+      return chunk;
+    }
+  }
+};
+
+// A row of every view.
+template <typename A, typename T, int kCount, int kIn, int kOut>
+struct MapRow {
+  struct Inputs {
+    RawChunk<A, kCount> first;
+    RawChunk<T, kCount> rest[kIn];  // from 1 on
+  };
+  MapInput<A, kCount> first;
+  MapInput<T, kCount> rest[kIn];
+  T* out[kOut];
+
+  __device__ MapRow(const MapArgs<kIn, kOut>& a, int64_t row) {
+    first.Begin(a.in[0], row);
+    CUDA_UNROLL
+    for (int i = 1; i < kIn; ++i) rest[i].Begin(a.in[i], row);
+    CUDA_UNROLL
+    for (int i = 0; i < kOut; ++i) out[i] = RowOf<T>(a.out[i], row);
+  }
+  __device__ void Read(int64_t column, Inputs& x) const {
+    x.first = first.Read(column);
+    CUDA_UNROLL
+    for (int i = 1; i < kIn; ++i) x.rest[i] = rest[i].Read(column);
+  }
+};
+
 template <typename A, typename T, int kCount, int kIn, int kOut, typename F>
-__device__ inline void MapChunk(const F& f, const MapArgs<kIn, kOut>& a, int64_t row, int64_t column) {
+__device__ inline void MapChunk(const F& f, const MapRow<A, T, kCount, kIn, kOut>& row,
+                                const typename MapRow<A, T, kCount, kIn, kOut>::Inputs& x, const MapArgs<kIn, kOut>& a,
+                                int64_t column) {
   float in[kIn][kCount], out[kOut][kCount] = {};
-  ReadMapped<kCount, A>(a.in[0], row, column, in[0]);
+  Widen(x.first, in[0]);
   CUDA_UNROLL
-  for (int i = 1; i < kIn; ++i) ReadMapped<kCount, T>(a.in[i], row, column, in[i]);
+  for (int i = 1; i < kIn; ++i) Widen(x.rest[i], in[i]);
   f(in, out);
   CUDA_UNROLL
   for (int i = 0; i < kOut; ++i) {
-    T* at = Data<T>(a.out[i].outer) + Offset(a.out[i].outer, row) + column * a.out[i].stride;
-    StoreChunk(Narrow<T>(out[i]), at);
+    StoreChunk(Narrow<T>(out[i]), row.out[i] + column * (kCount == 1 ? a.out[i].stride : 1));
   }
 }
 
-// What a single row has beyond its whole chunks goes to the first threads of the grid.
+// The chunks that this thread has of a row.
 template <typename A, typename T, int kCount, int kIn, int kOut, typename F>
-__global__ void MapKernel(F f, MapArgs<kIn, kOut> a) {
-  const int64_t chunks = a.columns / kCount, first = FirstIndex();
-  for (int64_t row = static_cast<int64_t>(blockIdx.y) * blockDim.y + threadIdx.y; row < a.rows;
-       row += static_cast<int64_t>(gridDim.y) * blockDim.y) {
-    for (int64_t c = first; c < chunks; c += IndexStride()) MapChunk<A, T, kCount>(f, a, row, c * kCount);
-    for (int64_t at = chunks * kCount + first; at < a.columns; at += IndexStride()) MapChunk<A, T, 1>(f, a, row, at);
+__device__ inline void MapChunks(const F& f, const MapArgs<kIn, kOut>& a, int64_t at) {
+  using Row = MapRow<A, T, kCount, kIn, kOut>;
+  constexpr int kAhead = kMapAhead<kIn>;
+  const Row row(a, at);
+  const int64_t chunks = a.columns / kCount, stride = IndexStride();
+  const auto some = [&](int64_t c, auto count) {
+    typename Row::Inputs x[count()];
+    CUDA_UNROLL
+    for (int k = 0; k < count(); ++k) row.Read((c + k * stride) * kCount, x[k]);
+    CUDA_UNROLL
+    for (int k = 0; k < count(); ++k) MapChunk(f, row, x[k], a, (c + k * stride) * kCount);
+  };
+  int64_t c = FirstIndex();
+  for (; c + (kAhead - 1) * stride < chunks; c += kAhead * stride) some(c, std::integral_constant<int, kAhead>());
+  if constexpr (kAhead > 1) {
+    for (; c < chunks; c += stride) some(c, std::integral_constant<int, 1>());
   }
 }
 
 template <typename A, typename T, int kIn, int kOut, typename F>
-__global__ void MapStridedKernel(F f, MapArgs<kIn, kOut> a) {
+__device__ inline void MapOne(const F& f, const MapArgs<kIn, kOut>& a, int64_t at, int64_t column) {
+  using Row = MapRow<A, T, 1, kIn, kOut>;
+  const Row row(a, at);
+  typename Row::Inputs x;
+  row.Read(column, x);
+  MapChunk(f, row, x, a, column);
+}
+
+// What a single row has beyond its whole chunks goes to the first threads of the grid.
+template <typename A, typename T, int kCount, int kIn, int kOut, typename F>
+__global__ void __launch_bounds__(kBlockThreads) MapKernel(F f, const __grid_constant__ MapArgs<kIn, kOut> a) {
+  for (int64_t row = static_cast<int64_t>(blockIdx.y) * blockDim.y + threadIdx.y; row < a.rows;
+       row += static_cast<int64_t>(gridDim.y) * blockDim.y) {
+    MapChunks<A, T, kCount>(f, a, row);
+    const int64_t rest = a.columns / kCount * kCount + FirstIndex();
+    for (int64_t at = rest; at < a.columns; at += IndexStride()) MapOne<A, T>(f, a, row, at);
+  }
+}
+
+template <typename A, typename T, int kIn, int kOut, typename F>
+__global__ void MapStridedKernel(F f, const __grid_constant__ MapArgs<kIn, kOut> a) {
   for (int64_t i = FirstIndex(); i < a.rows * a.columns; i += IndexStride()) {
-    MapChunk<A, T, 1>(f, a, i / a.columns, i % a.columns);
+    MapOne<A, T>(f, a, i / a.columns, i % a.columns);
   }
 }
 
@@ -141,7 +224,7 @@ void LaunchMap(F f, const View (&in)[kIn], const View (&out)[kOut], cudaStream_t
   for (int i = 0; i < kIn; ++i) views[i] = in[i];
   for (int i = 0; i < kOut; ++i) views[kIn + i] = out[i];
   MergeDims(views);
-  constexpr int kCount = static_cast<int>(kPackBytes / (sizeof(A) < sizeof(T) ? sizeof(A) : sizeof(T)));
+  constexpr int kCount = static_cast<int>(kPackBytes / (sizeof(A) > sizeof(T) ? sizeof(A) : sizeof(T)));
   bool in_chunks = true;
   for (const View& v : views) in_chunks = in_chunks && InChunks(v, kCount);
 
@@ -155,7 +238,9 @@ void LaunchMap(F f, const View (&in)[kIn], const View (&out)[kOut], cudaStream_t
               what);
     return;
   }
-  const MapGrid grid = MapGridFor(a.rows, (a.columns + kCount - 1) / kCount);
+  // Where there is work enough for all of a device, threads that do twice as much begin half as often.
+  const int64_t each = kCount * kMapAhead<kIn> * (views[0].size() >= kCount << 20 ? 2 : 1);
+  const MapGrid grid = MapGridFor(a.rows, (a.columns + each - 1) / each);
   CheckCuda(Launch(MapKernel<A, T, kCount, kIn, kOut, F>, grid.grid, grid.block, 0, stream, f, a), what);
 }
 

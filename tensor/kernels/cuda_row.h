@@ -33,8 +33,10 @@
 
 namespace lorikeet::internal {
 
-inline constexpr int kMaxRowThreads = 1024;
-inline constexpr int kRowChunks = 2;  // chunks that a thread keeps of a long row: more, and registers are spilled
+inline constexpr int kMaxRowThreads = 512;
+// Chunks that a thread keeps of a long row. More of them are fewer threads, which share the work that every row makes,
+// and more bytes on their way at once; kernels that keep sums beside them keep fewer.
+inline constexpr int kRowChunks = 4, kFewRowChunks = 2;
 
 template <typename T>
 struct Rows {
@@ -62,11 +64,13 @@ struct RowPlan {
   unsigned blocks;
   dim3 block;
   bool packs;  // chunks are of 16 bytes
-  int kept;    // 1, kRowChunks or, too long to be kept, 0
+  int kept;    // 1, `most` or, too long to be kept, 0
 };
 
-// How to walk the rows of views of the same dims [rows, d] and dtype, some of which may be absent, beside vectors [d].
-inline RowPlan PlanRows(std::initializer_list<View> views) {
+// How to walk the rows of views of the same dims [rows, d] and dtype, some of which may be absent, beside vectors [d];
+// `most` chunks of a row to a thread.
+template <int most = kRowChunks>
+RowPlan PlanRows(std::initializer_list<View> views) {
   const View& x = *views.begin();
   RowPlan plan = {};
   plan.packs = true;
@@ -74,7 +78,7 @@ inline RowPlan PlanRows(std::initializer_list<View> views) {
   const int64_t count = plan.packs ? kPackBytes / static_cast<int64_t>(SizeOf(x.dtype)) : 1;
   plan.grid = {x.dims[0], x.dims[1] / count};
   const int64_t chunks = plan.grid.chunks;
-  plan.kept = !plan.packs || chunks > kMaxRowThreads * kRowChunks ? 0 : chunks <= 32 ? 1 : kRowChunks;
+  plan.kept = !plan.packs || chunks > kMaxRowThreads * most ? 0 : chunks <= 32 ? 1 : most;
   const int64_t each = plan.kept == 0 ? 8 : plan.kept, wanted = (chunks + each - 1) / each;
   unsigned threads = 4;
   while (threads < 32 && threads < wanted) threads *= 2;
@@ -86,11 +90,11 @@ inline RowPlan PlanRows(std::initializer_list<View> views) {
   return plan;
 }
 
-// f(count, kept), both std::integral_constant<int, ..>.
-template <typename T, typename F>
+// f(count, kept), both std::integral_constant<int, ..>; `most` as the plan has it.
+template <typename T, int most = kRowChunks, typename F>
 void DispatchRow(const RowPlan& plan, F f) {
   constexpr std::integral_constant<int, static_cast<int>(kPackBytes / sizeof(T))> pack;
-  constexpr std::integral_constant<int, kRowChunks> many;
+  constexpr std::integral_constant<int, most> many;
   constexpr std::integral_constant<int, 1> one;
   constexpr std::integral_constant<int, 0> none;
   if (!plan.packs) return f(one, none);
@@ -136,14 +140,16 @@ class RowReader {
   using C = Chunk<T, kCount>;
 
   __device__ RowReader(const Rows<T>& rows, const RowLoop& loop) : rows_(rows), row_(loop.row()) {
-    if constexpr (kKept > 0) ForEachChunk<kKept>(loop, [&](int k, auto c) { kept_[k] = Read(c); });
+    if constexpr (kKept > 0) {
+      ForEachChunk<kKept>(loop, [&](int k, auto c) { kept_[k] = LoadRaw<kCount>(rows_.template At<kCount>(row_, c)); });
+    }
   }
   template <typename I>
   __device__ C Get(int k, I c) const {
     if constexpr (kKept > 0) {
       return kept_[k];
     } else {
-      return Read(c);
+      return LoadChunk<kCount>(rows_.template At<kCount>(row_, c));
     }
   }
   // Another value for a chunk. Where nothing is kept, it is in memory that the row has to be looked for.
@@ -153,14 +159,9 @@ class RowReader {
   __device__ void LookIn(const Rows<T>& rows) { rows_ = rows; }
 
  private:
-  template <typename I>
-  __device__ C Read(I c) const {
-    return LoadChunk<kCount>(rows_.template At<kCount>(row_, c));
-  }
-
   Rows<T> rows_;
   int64_t row_;
-  C kept_[kKept > 0 ? kKept : 1] = {};
+  RawChunk<T, kCount> kept_[kKept > 0 ? kKept : 1] = {};
 };
 
 template <int kCount, typename T, typename I>

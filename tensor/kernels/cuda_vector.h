@@ -5,11 +5,15 @@
 //   Store(out + i, y);
 //
 // The address is a multiple of 16 bytes: Vectorisable(view) says whether every row of a view begins at one and has
-// whole packs. Only for .cu files; nvcc and the simulator both take it.
+// whole packs. LoadOnce and StoreOnce are for what is not soon used again: the first to leave the caches. Only for .cu
+// files; nvcc and the simulator both take it.
 #ifndef LORIKEET_TENSOR_KERNELS_CUDA_VECTOR_H_
 #define LORIKEET_TENSOR_KERNELS_CUDA_VECTOR_H_
 
+#include <bit>
+#include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "tensor/dtype.h"
 #include "tensor/view.h"
@@ -25,14 +29,51 @@ struct alignas(16) Pack {
   T v[kCount];
 };
 
-template <typename P, typename T>
-__device__ inline P Load(const T* at) {
-  return *reinterpret_cast<const P*>(at);
+// What a struct of kBytes is moved as: its members, assigned, would be moved one by one where the compiler has lost
+// sight of their alignment.
+template <size_t kBytes>
+using WordOf =
+    std::conditional_t<kBytes == 2, uint16_t,
+                       std::conditional_t<kBytes == 4, uint32_t, std::conditional_t<kBytes == 8, uint2, uint4>>>;
+template <typename P>
+struct WordsOf {
+  using Word = WordOf<sizeof(P)>;
+  static constexpr int kCount = static_cast<int>(sizeof(P) / sizeof(Word));
+  static_assert(sizeof(Word) * kCount == sizeof(P));
+  Word v[kCount];
+};
+
+template <typename P, bool kOnce = false>
+__device__ inline WordsOf<P> LoadWords(const void* at) {
+  using Word = typename WordsOf<P>::Word;
+  WordsOf<P> words;
+  for (int i = 0; i < WordsOf<P>::kCount; ++i) {
+    const Word* from = static_cast<const Word*>(at) + i;
+    words.v[i] = kOnce ? LoadBitsOnce<Word>(from) : LoadBits<Word>(from);
+  }
+  return words;
+}
+template <typename P, bool kOnce = false>
+__device__ inline P Load(const void* at) {
+  return std::bit_cast<P>(LoadWords<P, kOnce>(at));
+}
+template <typename P>
+__device__ inline P LoadOnce(const void* at) {
+  return Load<P, true>(at);
 }
 
-template <typename P, typename T>
-__device__ inline void Store(T* at, const P& pack) {
-  *reinterpret_cast<P*>(at) = pack;
+template <bool kOnce = false, typename P>
+__device__ inline void Store(void* at, const P& pack) {
+  using Word = typename WordsOf<P>::Word;
+  const auto words = std::bit_cast<WordsOf<P>>(pack);
+  for (int i = 0; i < WordsOf<P>::kCount; ++i) {
+    Word* to = static_cast<Word*>(at) + i;
+    kOnce ? StoreBitsOnce<Word>(to, words.v[i]) : StoreBits<Word>(to, words.v[i]);
+  }
+}
+template <typename P>
+__device__ inline void StoreOnce(void* at, const P& pack) {
+  Store<true>(at, pack);
 }
 
 // Rows of whole packs, each at a multiple of 16 bytes. A rank of 0 is no obstacle: an absent view.

@@ -21,6 +21,7 @@ using internal::DispatchRow;
 using internal::ForEachChunk;
 using internal::GroupSum;
 using internal::IsFinite;
+using internal::kFewRowChunks;
 using internal::kMaxPieceThreads;
 using internal::kMaxRowThreads;
 using internal::PartialsFor;
@@ -204,7 +205,7 @@ void LayerNorm(View x, View w, View b, float eps, View y, View mean, View rstd, 
 void LayerNormGrad(View dy, View x, View w, View mean, View rstd, View dx, View dw, View db, LaunchContext context) {
   const int64_t d = x.dims[1];
   const cudaStream_t stream = StreamOf(context);
-  RowPlan plan = PlanRows({x, dy, dx, w});
+  RowPlan plan = PlanRows<kFewRowChunks>({x, dy, dx, w});
   const int64_t pieces = dw.rank != 0 ? TakePieces(plan) : 0;
   const bool fused = pieces > 0;
   if (dw.rank != 0 && !fused) {  // before dx, which may be dy
@@ -216,7 +217,7 @@ void LayerNormGrad(View dy, View x, View w, View mean, View rstd, View dx, View 
   DispatchFloat(x.dtype, "LayerNormGrad", [&]<typename T>(T) {
     const GradArgs<T> a = {RowsOf<T>(dy),   RowsOf<T>(x),  WeightsOf(w), ScalarsOf(mean),
                            ScalarsOf(rstd), RowsOf<T>(dx), partials,     fused ? partials + pieces * d : nullptr};
-    DispatchRow<T>(plan, [&](auto count, auto kept) {
+    DispatchRow<T, kFewRowChunks>(plan, [&](auto count, auto kept) {
       auto* kernel = LayerNormGradKernel<T, count(), kept()>;
       if constexpr (kept() > 0) kernel = fused ? LayerNormFullGradKernel<T, count(), kept()> : kernel;
       CheckCuda(Launch(kernel, plan.blocks, plan.block, 0, stream, a, plan.grid), "layer_norm_grad");

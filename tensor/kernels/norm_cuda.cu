@@ -22,6 +22,7 @@ using internal::DispatchRow;
 using internal::ForEachChunk;
 using internal::GroupSum;
 using internal::IsFinite;
+using internal::kFewRowChunks;
 using internal::kMaxPieceThreads;
 using internal::kMaxRowThreads;
 using internal::LoadChunk;
@@ -203,7 +204,7 @@ void RmsNorm(View x, View residual, View w, float eps, View sum, View y, View rs
 void RmsNormGrad(View dy, View dsum, View x, View w, View rstd, View dx, View dw, LaunchContext context) {
   const int64_t d = x.dims[1];
   const cudaStream_t stream = StreamOf(context);
-  RowPlan plan = PlanRows({x, dy, dsum, dx, w});
+  RowPlan plan = PlanRows<kFewRowChunks>({x, dy, dsum, dx, w});
   const int64_t pieces = dw.rank != 0 ? TakePieces(plan) : 0;
   const bool fused = pieces > 0;
   // Before dx, which may be dy.
@@ -213,7 +214,7 @@ void RmsNormGrad(View dy, View dsum, View x, View w, View rstd, View dx, View dw
   DispatchFloat(x.dtype, "RmsNormGrad", [&]<typename T>(T) {
     const NormGradArgs<T> a = {RowsOf<T>(dy),   RowsOf<T>(dsum), RowsOf<T>(x), WeightsOf(w),
                                ScalarsOf(rstd), RowsOf<T>(dx),   partials};
-    DispatchRow<T>(plan, [&](auto count, auto kept) {
+    DispatchRow<T, kFewRowChunks>(plan, [&](auto count, auto kept) {
       auto* kernel = RmsNormGradKernel<T, count(), kept()>;
       if constexpr (kept() > 0) kernel = fused ? RmsNormFullGradKernel<T, count(), kept()> : kernel;
       CheckCuda(Launch(kernel, plan.blocks, plan.block, 0, stream, a, plan.grid), "rms_norm_grad");

@@ -3,6 +3,7 @@
 #include <numbers>
 
 #include "tensor/dtype.h"
+#include "tensor/kernels/cuda_chunk.h"
 #include "tensor/kernels/cuda_common.h"
 #include "tensor/kernels/cuda_vector.h"
 #include "tensor/kernels/launch.h"
@@ -22,12 +23,14 @@ using internal::Flattened;
 using internal::GridFor;
 using internal::IndexStride;
 using internal::kBlockThreads;
-using internal::Load;
+using internal::kPackBytes;
+using internal::LoadRaw;
+using internal::Narrow;
 using internal::Offset;
-using internal::Pack;
-using internal::Store;
+using internal::StoreChunk;
 using internal::StreamOf;
 using internal::Vectorisable;
+using internal::Widen;
 
 // What becomes of the four words of a counter: f(words, y) with y[0..3], where y holds x's elements before.
 struct UniformOf {
@@ -57,31 +60,30 @@ struct DropoutOf {
   }
 };
 
-// A pack of y's elements, hence one or two counters, to a thread. `whole`: packs may be loaded and stored at once.
-// reads_x: false leaves x alone.
+// A chunk of y's elements, hence one or two counters, to a thread; where views do not allow chunks (`whole`), the four
+// elements of a counter. reads_x: false leaves x alone.
 template <typename T, bool reads_x, typename F>
-__global__ void RandomKernel(const __grid_constant__ View x, KeySource source, F f, const __grid_constant__ View y,
-                             int64_t n, bool whole) {
-  constexpr int kCount = Pack<T>::kCount;
+__global__ void __launch_bounds__(kBlockThreads) RandomKernel(const __grid_constant__ View x, KeySource source, F f,
+                                                              const __grid_constant__ View y, int64_t n, bool whole) {
+  constexpr int kCount = static_cast<int>(kPackBytes / sizeof(T));
   const RngKey key = source.Get();
-  for (int64_t i = FirstIndex(); i * kCount < n; i += IndexStride()) {
-    const int64_t first = i * kCount;
-    const int count = static_cast<int>(n - first < kCount ? n - first : kCount);
-    Pack<T> pack;
-    if (reads_x && whole) pack = Load<Pack<T>>(Data<T>(x) + first);
-    if (reads_x && !whole) {
-      for (int j = 0; j < count; ++j) pack.v[j] = Data<T>(x)[Offset(x, first + j)];
+  for (int64_t first = FirstIndex() * kCount; whole && first < n; first += IndexStride() * kCount) {
+    float v[kCount] = {};
+    if (reads_x) Widen(LoadRaw<kCount>(Data<T>(x) + first), v);
+    CUDA_UNROLL
+    for (int part = 0; part < kCount; part += 4) f(Philox(key, static_cast<uint64_t>(first + part) / 4), v + part);
+    StoreChunk(Narrow<T>(v), Data<T>(y) + first);
+  }
+  for (int64_t first = FirstIndex() * 4; !whole && first < n; first += IndexStride() * 4) {
+    float v[4] = {};
+    CUDA_UNROLL
+    for (int j = 0; j < 4; ++j) {
+      if (reads_x && first + j < n) v[j] = Data<T>(x)[Offset(x, first + j)];
     }
-    for (int part = 0; part < kCount; part += 4) {
-      float values[4];
-      for (int j = 0; j < 4; ++j) values[j] = reads_x ? static_cast<float>(pack.v[part + j]) : 0.0f;
-      f(Philox(key, static_cast<uint64_t>(first + part) / 4), values);
-      for (int j = 0; j < 4; ++j) pack.v[part + j] = T(values[j]);
-    }
-    if (whole) {
-      Store(Data<T>(y) + first, pack);
-    } else {
-      for (int j = 0; j < count; ++j) Data<T>(y)[Offset(y, first + j)] = pack.v[j];
+    f(Philox(key, static_cast<uint64_t>(first) / 4), v);
+    CUDA_UNROLL
+    for (int j = 0; j < 4; ++j) {
+      if (first + j < n) Data<T>(y)[Offset(y, first + j)] = T(v[j]);
     }
   }
 }
@@ -95,9 +97,9 @@ void Run(const char* what, View x, KeySource key, F f, View y, LaunchContext con
   const bool whole = y.rank <= 1 && Vectorisable(y) && (!reads_x || (x.rank <= 1 && Vectorisable(x)));
   DispatchFloat(y.dtype, what, [&](auto type) {
     using T = decltype(type);
-    const int64_t packs = (n + Pack<T>::kCount - 1) / Pack<T>::kCount;
-    CheckCuda(Launch(RandomKernel<T, reads_x, F>, GridFor(packs), kBlockThreads, 0, StreamOf(context), x, key, f, y, n,
-                     whole),
+    const int64_t each = whole ? kPackBytes / static_cast<int64_t>(sizeof(T)) : 4;
+    CheckCuda(Launch(RandomKernel<T, reads_x, F>, GridFor((n + each - 1) / each), kBlockThreads, 0, StreamOf(context),
+                     x, key, f, y, n, whole),
               what);
   });
 }

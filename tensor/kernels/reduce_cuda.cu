@@ -33,9 +33,11 @@ using internal::kCudaScratchPartials;
 using internal::kMaxRowThreads;
 using internal::kPackBytes;
 using internal::LoadChunk;
+using internal::LoadRaw;
 using internal::MergeDims;
 using internal::Offset;
 using internal::PlanRows;
+using internal::RawChunk;
 using internal::ReadFloat;
 using internal::RowGrid;
 using internal::RowLoop;
@@ -47,25 +49,47 @@ using internal::StreamOf;
 using internal::Widen;
 using internal::WriteFloat;
 
-// What an element contributes, and how contributions are taken together: in f64, which these kernels have time for.
+// What an element contributes, and how contributions are taken together: in f64. Conversions to f64 are slow, so a few
+// elements are taken together in f32 first, where Sure() says of the result that nothing was lost but its last bits.
 struct Sum {
   static constexpr double kIdentity = 0;
+  static constexpr float kFew = 0;
   __device__ static double Term(float x) { return static_cast<double>(x); }
   __device__ static double Take(double a, double b) { return a + b; }
+  __device__ static float Few(float few, float x) { return few + x; }
+  __device__ static bool Sure(float few) { return IsFinite(few); }
 };
 struct Max {
   static constexpr double kIdentity = -std::numeric_limits<double>::infinity();
+  static constexpr float kFew = -std::numeric_limits<float>::infinity();
   __device__ static double Term(float x) { return static_cast<double>(x); }
   __device__ static double Take(double a, double b) { return a != a || a > b ? a : b; }  // keeps a NaN
+  __device__ static float Few(float few, float x) { return few != few || few > x ? few : x; }
+  __device__ static bool Sure(float) { return true; }
 };
 struct SquareSum : Sum {
   __device__ static double Term(float x) { return static_cast<double>(x) * static_cast<double>(x); }
+  __device__ static bool Sure(float) { return false; }  // the result is f64
 };
 struct Finite {
   static constexpr double kIdentity = 1;
+  static constexpr float kFew = 1;
   __device__ static double Term(float x) { return IsFinite(x) ? 1 : 0; }
   __device__ static double Take(double a, double b) { return a < b ? a : b; }
+  __device__ static float Few(float few, float x) { return IsFinite(x) ? few : 0.0f; }
+  __device__ static bool Sure(float) { return true; }
 };
+
+template <typename Op, int kN>
+__device__ inline double TakeAll(double value, const float (&v)[kN]) {
+  float few = Op::kFew;
+  for (float x : v) few = Op::Few(few, x);
+  if (Op::Sure(few)) return Op::Take(value, static_cast<double>(few));
+  for (float x : v) value = Op::Take(value, Op::Term(x));
+  return value;
+}
+
+constexpr int kAhead = 4;  // chunks that a thread asks for before it looks at the first
 
 __device__ inline void WriteResult(double x, const View& y, int64_t i) {
   const int64_t at = Offset(y, i);
@@ -106,10 +130,26 @@ __global__ void ReduceRowsKernel(ReduceArgs a) {
     if (task < tasks) {
       const T* x = Data<T>(a.kept) + Offset(a.kept, output);
       const int64_t begin = piece * a.piece, end = min(a.elements, begin + a.piece);
-      for (int64_t i = begin + threadIdx.x * kCount; i < end; i += blockDim.x * kCount) {
+      const auto chunk = [&](int64_t i) { return LoadRaw<kCount>(x + (kCount == 1 ? Offset(a.reduced, i) : i)); };
+      const int64_t step = static_cast<int64_t>(blockDim.x) * kCount;
+      int64_t i = begin + threadIdx.x * kCount;
+      for (; i + (kAhead - 1) * step < end; i += kAhead * step) {
+        RawChunk<T, kCount> ahead[kAhead];
+        float v[kAhead * kCount];
+        CUDA_UNROLL
+        for (int k = 0; k < kAhead; ++k) ahead[k] = chunk(i + k * step);
+        CUDA_UNROLL
+        for (int k = 0; k < kAhead; ++k) {
+          float few[kCount];
+          Widen(ahead[k], few);
+          for (int j = 0; j < kCount; ++j) v[k * kCount + j] = few[j];
+        }
+        value = TakeAll<Op>(value, v);
+      }
+      for (; i < end; i += step) {
         float v[kCount];
-        Widen(LoadChunk<kCount>(x + (kCount == 1 ? Offset(a.reduced, i) : i)), v);
-        for (float e : v) value = Op::Take(value, Op::Term(e));
+        Widen(chunk(i), v);
+        value = TakeAll<Op>(value, v);
       }
     }
     value = GroupReduce(value, Op::kIdentity, Op::Take);
@@ -133,7 +173,21 @@ __global__ void ReduceColumnsKernel(ReduceArgs a) {
     if (lane < lanes_per_row) {
       const T* x = Data<T>(a.kept) + Offset(a.kept, output);
       const int64_t begin = piece * a.piece, end = min(a.elements, begin + a.piece);
-      for (int64_t i = begin + threadIdx.y; i < end; i += kGroups) {
+      int64_t i = begin + threadIdx.y;
+      for (; i + (kAhead - 1) * kGroups < end; i += kAhead * kGroups) {
+        RawChunk<T, kCount> ahead[kAhead];
+        float v[kCount][kAhead];
+        CUDA_UNROLL
+        for (int k = 0; k < kAhead; ++k) ahead[k] = LoadRaw<kCount>(x + Offset(a.reduced, i + k * kGroups));
+        CUDA_UNROLL
+        for (int k = 0; k < kAhead; ++k) {
+          float row[kCount];
+          Widen(ahead[k], row);
+          for (int j = 0; j < kCount; ++j) v[j][k] = row[j];
+        }
+        for (int j = 0; j < kCount; ++j) value[j] = TakeAll<Op>(value[j], v[j]);
+      }
+      for (; i < end; i += kGroups) {
         float v[kCount];
         Widen(LoadChunk<kCount>(x + Offset(a.reduced, i)), v);
         for (int j = 0; j < kCount; ++j) value[j] = Op::Take(value[j], Op::Term(v[j]));

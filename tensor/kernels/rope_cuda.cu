@@ -24,7 +24,9 @@ using internal::IndexStride;
 using internal::kBlockThreads;
 using internal::kPackBytes;
 using internal::LoadChunk;
+using internal::LoadRaw;
 using internal::Narrow;
+using internal::RawChunk;
 using internal::StoreChunk;
 using internal::StreamOf;
 using internal::Vectorisable;
@@ -54,86 +56,130 @@ struct RopeArgs {
   float sign;  // of the angle
 };
 
-// Where a thread finds its elements of a head: x_stride and y_stride are 1 where kCount is not.
-template <typename T>
-struct Head {
-  const T* x;
-  T* y;
-  const float *cos, *sin;
-  int64_t x_stride, y_stride, cos_stride, sin_stride;
+// Heads that a thread takes at once: they share a row of the tables, and enough bytes are on their way.
+constexpr int kHeadsAtOnce = 4;
+
+// The heads of a token that a thread has: `first` and every `step`th after it, kHeadsAtOnce of them at most.
+struct HeadWalk {
+  int64_t token;
+  int first, step, heads;
+
+  // f(k, head), k counting from 0.
+  template <typename F>
+  __device__ void Each(F f) const {
+    CUDA_UNROLL
+    for (int k = 0; k < kHeadsAtOnce; ++k) {
+      const int head = first + k * step;
+      if (head < heads) f(k, head);
+    }
+  }
 };
 
 template <typename T>
-__device__ Head<T> HeadOf(const RopeArgs& a, int64_t token, int64_t head) {
-  return {Data<T>(a.x) + token * a.x.strides[0] + head * a.x.strides[1],
-          Data<T>(a.y) + token * a.y.strides[0] + head * a.y.strides[1],
-          Data<float>(a.cos) + token * a.cos.strides[0],
-          Data<float>(a.sin) + token * a.sin.strides[0],
-          a.x.strides[2],
-          a.y.strides[2],
-          a.cos.strides[1],
-          a.sin.strides[1]};
+__device__ T* At(const View& v, const HeadWalk& walk, int head, int64_t i) {
+  return Data<T>(v) + walk.token * v.strides[0] + head * v.strides[1] + i * v.strides[2];
+}
+
+// kCount of the token's numbers, from number i on.
+template <int kCount>
+__device__ void ReadTable(const View& table, int64_t token, int64_t i, float (&out)[kCount]) {
+  Widen(LoadChunk<kCount>(Data<const float>(table) + token * table.strides[0] + i * table.strides[1]), out);
 }
 
 // kCount neighbouring pairs from pair i on, whose elements lie `half` apart.
 template <typename T, int kCount>
-__device__ void RotateSplitHalf(const Head<T>& h, int64_t i, int64_t half, float sign) {
-  const int64_t x_stride = kCount == 1 ? h.x_stride : 1, y_stride = kCount == 1 ? h.y_stride : 1;
-  float a[kCount], b[kCount], c[kCount], s[kCount], y[kCount];
-  Widen(LoadChunk<kCount>(h.x + i * x_stride), a);
-  Widen(LoadChunk<kCount>(h.x + (i + half) * x_stride), b);
-  Widen(LoadChunk<kCount>(h.cos + (kCount == 1 ? i * h.cos_stride : i)), c);
-  Widen(LoadChunk<kCount>(h.sin + (kCount == 1 ? i * h.sin_stride : i)), s);
-  for (int j = 0; j < kCount; ++j) s[j] *= sign;
-  for (int j = 0; j < kCount; ++j) y[j] = a[j] * c[j] - b[j] * s[j];
-  StoreChunk(Narrow<T>(y), h.y + i * y_stride);
-  for (int j = 0; j < kCount; ++j) y[j] = b[j] * c[j] + a[j] * s[j];
-  StoreChunk(Narrow<T>(y), h.y + (i + half) * y_stride);
+__device__ void RotateSplitHalf(const RopeArgs& a, const HeadWalk& walk, int64_t i, int64_t half) {
+  RawChunk<T, kCount> first[kHeadsAtOnce], second[kHeadsAtOnce];
+  float c[kCount], s[kCount];
+  walk.Each([&](int k, int head) {
+    first[k] = LoadRaw<kCount>(At<const T>(a.x, walk, head, i));
+    second[k] = LoadRaw<kCount>(At<const T>(a.x, walk, head, i + half));
+  });
+  ReadTable(a.cos, walk.token, i, c);
+  ReadTable(a.sin, walk.token, i, s);
+  for (int j = 0; j < kCount; ++j) s[j] *= a.sign;
+  walk.Each([&](int k, int head) {
+    float u[kCount], v[kCount], y[kCount];
+    Widen(first[k], u);
+    Widen(second[k], v);
+    for (int j = 0; j < kCount; ++j) y[j] = u[j] * c[j] - v[j] * s[j];
+    StoreChunk(Narrow<T>(y), At<T>(a.y, walk, head, i));
+    for (int j = 0; j < kCount; ++j) y[j] = v[j] * c[j] + u[j] * s[j];
+    StoreChunk(Narrow<T>(y), At<T>(a.y, walk, head, i + half));
+  });
 }
 
 // kCount neighbouring elements, kCount / 2 pairs from pair i on.
 template <typename T, int kCount>
-__device__ void RotateInterleaved(const Head<T>& h, int64_t i, float sign) {
-  float x[kCount], c[kCount / 2], s[kCount / 2], y[kCount];
-  Widen(LoadChunk<kCount>(h.x + 2 * i), x);
-  Widen(LoadChunk<kCount / 2>(h.cos + i), c);
-  Widen(LoadChunk<kCount / 2>(h.sin + i), s);
-  for (int j = 0; j < kCount / 2; ++j) {
-    const float a = x[2 * j], b = x[2 * j + 1];
-    y[2 * j] = a * c[j] - b * (s[j] * sign);
-    y[2 * j + 1] = b * c[j] + a * (s[j] * sign);
-  }
-  StoreChunk(Narrow<T>(y), h.y + 2 * i);
+__device__ void RotateInterleaved(const RopeArgs& a, const HeadWalk& walk, int64_t i) {
+  RawChunk<T, kCount> x[kHeadsAtOnce];
+  float c[kCount / 2], s[kCount / 2];
+  walk.Each([&](int k, int head) { x[k] = LoadRaw<kCount>(At<const T>(a.x, walk, head, 2 * i)); });
+  ReadTable(a.cos, walk.token, i, c);
+  ReadTable(a.sin, walk.token, i, s);
+  walk.Each([&](int k, int head) {
+    float v[kCount], y[kCount];
+    Widen(x[k], v);
+    for (int j = 0; j < kCount / 2; ++j) {
+      y[2 * j] = v[2 * j] * c[j] - v[2 * j + 1] * (s[j] * a.sign);
+      y[2 * j + 1] = v[2 * j + 1] * c[j] + v[2 * j] * (s[j] * a.sign);
+    }
+    StoreChunk(Narrow<T>(y), At<T>(a.y, walk, head, 2 * i));
+  });
 }
 
 template <typename T>
-__device__ void RotateStridedPair(const Head<T>& h, int64_t i, float sign) {
-  const float a = h.x[2 * i * h.x_stride], b = h.x[(2 * i + 1) * h.x_stride];
-  const float c = h.cos[i * h.cos_stride], s = h.sin[i * h.sin_stride] * sign;
-  h.y[2 * i * h.y_stride] = T(a * c - b * s);
-  h.y[(2 * i + 1) * h.y_stride] = T(b * c + a * s);
+__device__ void RotateStridedPair(const RopeArgs& a, const HeadWalk& walk, int64_t i) {
+  float c[1], s[1];
+  ReadTable(a.cos, walk.token, i, c);
+  ReadTable(a.sin, walk.token, i, s);
+  walk.Each([&](int, int head) {
+    const float u = *At<const T>(a.x, walk, head, 2 * i), v = *At<const T>(a.x, walk, head, 2 * i + 1);
+    *At<T>(a.y, walk, head, 2 * i) = T(u * c[0] - v * (s[0] * a.sign));
+    *At<T>(a.y, walk, head, 2 * i + 1) = T(v * c[0] + u * (s[0] * a.sign));
+  });
 }
 
-// A block has one token at a time: its heads share a row of the tables. Of a head there are first the chunks of pairs,
-// then what is not rotated.
 template <typename T, int kCount>
-__global__ void RopeKernel(RopeArgs a, bool interleaved) {
-  const int half = static_cast<int>(a.cos.dims[1]), pairs = interleaved && kCount > 1 ? kCount / 2 : kCount;
-  const int rotated = half / pairs, rest = static_cast<int>(a.x.dims[2] - 2 * half) / kCount, all = rotated + rest;
-  const int n = static_cast<int>(a.x.dims[1]) * all;
-  for (int64_t token = blockIdx.x; token < a.x.dims[0]; token += gridDim.x) {
+__device__ void CopyChunk(const RopeArgs& a, const HeadWalk& walk, int64_t i) {
+  walk.Each([&](int, int head) {
+    StoreChunk(LoadChunk<kCount>(At<const T>(a.x, walk, head, i)), At<T>(a.y, walk, head, i));
+  });
+}
+
+// What a head consists of: first the chunks of pairs, then what is not rotated.
+struct HeadChunks {
+  int rotated, all;
+
+  __host__ __device__ HeadChunks(const RopeArgs& a, bool interleaved, int count) {
+    const int half = static_cast<int>(a.cos.dims[1]), pairs = interleaved && count > 1 ? count / 2 : count;
+    rotated = half / pairs;
+    all = rotated + (static_cast<int>(a.x.dims[2]) - 2 * half) / count;
+  }
+};
+
+inline __host__ __device__ int HeadGroups(const RopeArgs& a) {
+  return (static_cast<int>(a.x.dims[1]) + kHeadsAtOnce - 1) / kHeadsAtOnce;
+}
+
+// blockDim.x threads have a token, and blockDim.y tokens are beside one another: a thread a chunk of some heads.
+template <typename T, int kCount>
+__global__ void __launch_bounds__(kBlockThreads) RopeKernel(const __grid_constant__ RopeArgs a, bool interleaved) {
+  const HeadChunks chunks(a, interleaved, kCount);
+  const int half = static_cast<int>(a.cos.dims[1]), groups = HeadGroups(a), n = groups * chunks.all;
+  for (int64_t token = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y; token < a.x.dims[0];
+       token += static_cast<int64_t>(gridDim.x) * blockDim.y) {
     for (int at = static_cast<int>(threadIdx.x); at < n; at += static_cast<int>(blockDim.x)) {
-      const int chunk = at % all;
-      const Head<T> h = HeadOf<T>(a, token, at / all);
-      if (chunk >= rotated) {
-        const int64_t i = 2 * half + static_cast<int64_t>(chunk - rotated) * kCount;
-        StoreChunk(LoadChunk<kCount>(h.x + i * h.x_stride), h.y + i * h.y_stride);
+      const int chunk = at % chunks.all;
+      const HeadWalk walk = {token, at / chunks.all, groups, static_cast<int>(a.x.dims[1])};
+      if (chunk >= chunks.rotated) {
+        CopyChunk<T, kCount>(a, walk, 2 * half + static_cast<int64_t>(chunk - chunks.rotated) * kCount);
       } else if (!interleaved) {
-        RotateSplitHalf<T, kCount>(h, static_cast<int64_t>(chunk) * kCount, half, a.sign);
+        RotateSplitHalf<T, kCount>(a, walk, static_cast<int64_t>(chunk) * kCount, half);
       } else if constexpr (kCount > 1) {
-        RotateInterleaved<T, kCount>(h, static_cast<int64_t>(chunk) * (kCount / 2), a.sign);
+        RotateInterleaved<T, kCount>(a, walk, static_cast<int64_t>(chunk) * (kCount / 2));
       } else {
-        RotateStridedPair(h, chunk, a.sign);
+        RotateStridedPair<T>(a, walk, chunk);
       }
     }
   }
@@ -154,15 +200,18 @@ void Rope(View x, View cos, View sin, bool interleaved, bool inverse, View y, La
   const int64_t pack = kPackBytes / static_cast<int64_t>(SizeOf(x.dtype));
   const bool packs =
       Vectorisable(x) && Vectorisable(y) && Vectorisable(cos) && Vectorisable(sin) && cos.dims[1] % pack == 0;
-  const int64_t chunks = x.dims[1] * x.dims[2] / (packs ? 2 * pack : 2) + 1;
-  const unsigned threads = chunks >= kBlockThreads ? kBlockThreads : static_cast<unsigned>((chunks + 31) / 32 * 32);
-  const unsigned blocks = static_cast<unsigned>(x.dims[0] < (1 << 30) ? x.dims[0] : 1 << 30);
   const RopeArgs a = {x, cos, sin, y, inverse ? -1.0f : 1.0f};
+  const int n = HeadGroups(a) * HeadChunks(a, interleaved, packs ? static_cast<int>(pack) : 1).all;
+  unsigned across = 1;
+  while (across < kBlockThreads && across < static_cast<unsigned>(n)) across *= 2;
+  const dim3 block(across, kBlockThreads / across);
+  const int64_t blocks = (x.dims[0] + block.y - 1) / block.y;
   DispatchFloat(x.dtype, "RoPE", [&]<typename T>(T) {
     constexpr int kPack = static_cast<int>(kPackBytes / sizeof(T));
-    CheckCuda(
-        Launch(packs ? RopeKernel<T, kPack> : RopeKernel<T, 1>, blocks, threads, 0, StreamOf(context), a, interleaved),
-        "rope");
+    CheckCuda(Launch(packs ? RopeKernel<T, kPack> : RopeKernel<T, 1>,
+                     static_cast<unsigned>(blocks < (1 << 30) ? blocks : 1 << 30), block, 0, StreamOf(context), a,
+                     interleaved),
+              "rope");
   });
 }
 

@@ -1,10 +1,12 @@
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 
 #include "tensor/dtype.h"
 #include "tensor/kernels/cuda_chunk.h"
 #include "tensor/kernels/cuda_common.h"
+#include "tensor/kernels/cuda_parts.h"
 #include "tensor/kernels/cuda_row.h"
 #include "tensor/kernels/launch.h"
 #include "tensor/kernels/softmax.h"
@@ -21,13 +23,23 @@ using internal::ForEachChunk;
 using internal::GroupReduce;
 using internal::GroupSum;
 using internal::kMaxRowThreads;
+using internal::kPartThreads;
+using internal::MaxSum;
+using internal::Narrow;
+using internal::PartLoop;
+using internal::PartsOf;
 using internal::PlanRows;
+using internal::RoughExp;
 using internal::RowGrid;
 using internal::RowLoop;
+using internal::RowParts;
 using internal::RowPlan;
 using internal::RowReader;
 using internal::Rows;
 using internal::RowsOf;
+using internal::RowSpan;
+using internal::SpanOf;
+using internal::StoreChunk;
 using internal::StreamOf;
 using internal::Widen;
 using internal::WriteChunk;
@@ -85,27 +97,53 @@ struct LogSumExp {
 
 struct SoftmaxRow {
   float max, scale;
-  __device__ explicit SoftmaxRow(const LogSumExp& lse) : max(lse.max), scale(lse.sum == 0 ? 0.0f : 1.0f / lse.sum) {}
-  __device__ float operator()(float x) const { return expf(x - max) * scale; }
+  __device__ SoftmaxRow(float max, float sum) : max(max), scale(sum == 0 ? 0.0f : 1.0f / sum) {}
+  template <typename T>  // of the result
+  __device__ float Of(float x) const {
+    return (sizeof(T) == 2 ? RoughExp(x - max) : expf(x - max)) * scale;
+  }
 };
 
 struct LogSoftmaxRow {
   float max, log_sum;
-  __device__ explicit LogSoftmaxRow(const LogSumExp& lse)
-      : max(lse.max), log_sum(lse.sum == 0 ? 0.0f : logf(lse.sum)) {}
-  __device__ float operator()(float x) const { return x - max - log_sum; }
+  __device__ LogSoftmaxRow(float max, float sum) : max(max), log_sum(sum == 0 ? 0.0f : logf(sum)) {}
+  template <typename T>
+  __device__ float Of(float x) const {
+    return x - max - log_sum;
+  }
 };
 
 template <typename Row, typename T, int kCount, int kKept>
 __global__ void __launch_bounds__(kMaxRowThreads) ForwardKernel(Rows<T> x, Rows<T> y, RowGrid grid) {
   for (RowLoop loop(grid); loop.More(); loop.Next()) {
     const RowReader<T, kCount, kKept> row(x, loop);
-    const Row f(LogSumExp(row, loop));
+    const LogSumExp lse(row, loop);
+    const Row f(lse.max, lse.sum);
     ForEachChunk<kKept>(loop, [&](int k, auto c) {
       float v[kCount];
       Widen(row.Get(k, c), v);
-      for (float& e : v) e = f(e);
+      for (float& e : v) e = f.template Of<T>(e);
       WriteChunk(v, y, loop, c);
+    });
+  }
+}
+
+// Rows that are too long to be kept. y is written as it is made, and the cache kept for x.
+template <typename Row, typename T>
+__global__ void __launch_bounds__(kPartThreads)
+    LongForwardKernel(Rows<T> x, Rows<T> y, int64_t columns, RowParts<MaxSum> parts) {
+  for (PartLoop loop(parts); loop.More(); loop.Next()) {
+    const T* row = x.data + loop.row() * x.row_stride;
+    T* out = y.data + loop.row() * y.row_stride;
+    MaxSum s;
+    SpanOf(row, columns, loop, parts.parts).Each([&](const auto& v, int64_t) { s.Add(v); });
+    s.Combine();
+    if (!Complete(parts, loop, &s)) continue;
+    const Row f(MaxSum::Shift(s.max), s.sum);
+    RowSpan<T>(row, 0, columns).Each([&](const auto& v, int64_t at) {
+      float e[sizeof(v) / sizeof(float)];
+      for (size_t j = 0; j < sizeof(v) / sizeof(float); ++j) e[j] = f.template Of<T>(v[j]);
+      StoreChunk<true>(Narrow<T>(e), out + at);
     });
   }
 }
@@ -156,10 +194,19 @@ void Forward(View x, View y, LaunchContext context) {
   if (x.size() == 0) return;
   const RowPlan plan = PlanRows({x, y});
   DispatchFloat(x.dtype, "softmax", [&]<typename T>(T) {
-    DispatchRow<T>(plan, [&](auto count, auto kept) {
-      CheckCuda(Launch(ForwardKernel<Row, T, count(), kept()>, plan.blocks, plan.block, 0, StreamOf(context),
-                       RowsOf<T>(x), RowsOf<T>(y), plan.grid),
+    if (plan.packs && plan.kept == 0) {
+      const auto parts = PartsOf<MaxSum>(x.dims[0], x.dims[1] * static_cast<int64_t>(sizeof(T)), StreamOf(context));
+      CheckCuda(Launch(LongForwardKernel<Row, T>, parts.blocks(), kPartThreads, 0, StreamOf(context), RowsOf<T>(x),
+                       RowsOf<T>(y), x.dims[1], parts),
                 "softmax");
+      return;
+    }
+    DispatchRow<T>(plan, [&](auto count, auto kept) {
+      if constexpr (count() == 1 || kept() > 0) {
+        CheckCuda(Launch(ForwardKernel<Row, T, count(), kept()>, plan.blocks, plan.block, 0, StreamOf(context),
+                         RowsOf<T>(x), RowsOf<T>(y), plan.grid),
+                  "softmax");
+      }
     });
   });
 }

@@ -38,6 +38,7 @@ TEST_P(SoftmaxCudaTest, RowsOfEveryLengthAgree) {
     ExpectAllAgree(Values({9, d}, 1, -8, 8));
   }
   ExpectAllAgree(Values({2, 17 * 1024}, 1, -8, 8));  // longer than what registers keep
+  ExpectAllAgree(Values({3, 72000}, 1, -8, 8));      // in several parts
   ExpectAllAgree(Values({3, 5003}, 1, -8, 8));
   ExpectAllAgree(Values({0, 8}, 1));
 }
@@ -48,8 +49,10 @@ TEST_P(SoftmaxCudaTest, InfinityAndNanStayInTheirRows) {
       {-inf, -inf, -inf, 1, -inf, 2, 1, inf, 2, 1, nan, 2, -inf, nan, -inf, 1, 2, 3, 3e4, 1e4, -3e4, nan, nan, nan},
       {8, 3});
   ExpectAllAgree(Of(rows.Cast(GetParam()).Clone()));
-  const Tensor long_rows = rows.Reshape({8, 3, 1}).Expand({8, 3, 16}).Reshape({8, 48});
-  ExpectAllAgree(Of(long_rows.Cast(GetParam()).Clone()));
+  for (int64_t times : {16, 24000}) {
+    const Tensor long_rows = rows.Reshape({8, 3, 1}).Expand({8, 3, times}).Reshape({8, 3 * times});
+    ExpectAllAgree(Of(long_rows.Cast(GetParam()).Clone()));
+  }
 }
 
 TEST_P(SoftmaxCudaTest, ResultsMayReplaceTheirInputs) {
