@@ -92,7 +92,8 @@ __global__ void __launch_bounds__((32 * S::kWarps)) ForwardKernel(ForwardArgs<T>
     float s[S::kM][S::kColumns / 8][4];
     Tiles::template Scores<S::kRows>(s, shared, k_tile);
     const bool whole = place.mask.All(place.first, place.first + S::kRows, key, key + S::kColumns);
-    ToScores(s, args.batch, whole, [&](int i) { return place.mask.Keys(query + i, query + i + 1).From(key); });
+    const bool mine = whole || place.mask.All(query, query + 16 * S::kM, key, key + S::kColumns);
+    ToScores(s, args.batch, mine, [&](int i) { return place.mask.Keys(query + i, query + i + 1).From(key); });
     ToWeights<kD>(s, factor, &running, y);
     bool exactly = false;
     if constexpr (sizeof(T) == 2) {

@@ -153,6 +153,13 @@ struct GradWalk {
   __device__ float* stats(int stage) const { return reinterpret_cast<float*>(columns(2)) + 2 * stage * S::kColumns; }
   __device__ int32_t column(int32_t step) const { return run.begin + step % tiles * S::kColumns; }
 
+  // Whether each of these rows sees, or is seen by, every column of a tile.
+  __device__ bool Whole(int32_t row, int32_t count, int32_t column) const {
+    const int32_t wide = S::kColumns;
+    return S::kByQuery ? place.mask.All(row, row + count, column, column + wide)
+                       : place.mask.All(column, column + wide, row, row + count);
+  }
+
   __device__ TileSource<T> OfQueries(const HeadView<T>& x, int head) const {
     return x.Rows(place.q_begin, place.mask.queries, head);
   }
@@ -235,13 +242,15 @@ __global__ void __launch_bounds__((S::kThreads)) GradKernel(GradArgs<T> args) {
     const T* const second = first + walk.kTile;
     const float* const stats = walk.stats(stage);
     float s[S::kM][S::kColumns / 8][4], dp[S::kM][S::kColumns / 8][4] = {};
-    Tiles::template Scores<S::kRows>(s, walk.rows(), first);
-    if constexpr (S::kHasScores) Tiles::template Scores<S::kRows>(dp, walk.rows() + walk.kRowTile, second);
-    const int32_t column = walk.column(step), row = place.first, all = S::kRows, wide = S::kColumns;
-    const bool whole = S::kByQuery ? place.mask.All(row, row + all, column, column + wide)
-                                   : place.mask.All(column, column + wide, row, row + all);
+    if constexpr (S::kHasScores) {
+      Tiles::template TwoScores<S::kRows>(s, walk.rows(), first, dp, walk.rows() + walk.kRowTile, second);
+    } else {
+      Tiles::template Scores<S::kRows>(s, walk.rows(), first);
+    }
+    const int32_t column = walk.column(step), row = place.first + row0;
+    const bool whole = walk.Whole(place.first, S::kRows, column);
     ToWeights<S>(
-        args.batch, place.mask, whole, row + row0, column, row_stats,
+        args.batch, place.mask, whole || walk.Whole(row, 16 * S::kM, column), row, column, row_stats,
         [&](int c) {
           return QueryStats{stats[c], stats[S::kColumns + c]};
         },

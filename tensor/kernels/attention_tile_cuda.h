@@ -222,6 +222,12 @@ struct MmaTiles {
     for (int i = 0; i < kM * kN * 4; ++i) s[i / (kN * 4)][i / 4 % kN][i % 4] = 0;
     AddScores<T, kD>(s, rows + Warp() * 16 * kM * TilePitch<T>(kD), columns);
   }
+  template <int kRows, int kM, int kN>
+  static __device__ __forceinline__ void TwoScores(float (&s)[kM][kN][4], const T* rows, const T* columns,
+                                                   float (&s2)[kM][kN][4], const T* rows2, const T* columns2) {
+    Scores<kRows>(s, rows, columns);
+    Scores<kRows>(s2, rows2, columns2);
+  }
   template <int kM, int kN>
   static __device__ __forceinline__ void AddWeighted(float (&y)[kM][kD / 8][4], const float (&s)[kM][kN][4],
                                                      const T* columns, bool exactly) {

@@ -29,22 +29,25 @@ struct PanelTile {
 template <typename T, int kD, int kRows, int kThreads>
 __device__ __forceinline__ void LoadPanels(T* tile, const TileSource<T>& x, int64_t row0) {
   constexpr int kPerRow = kD / 8, kStep = kThreads / kPerRow;
-  static_assert(kStep % 8 == 0);
+  static_assert(kStep % 8 == 0 && kRows % kStep == 0);
   const int row = static_cast<int>(threadIdx.x) / kPerRow, c = static_cast<int>(threadIdx.x) % kPerRow;
   const int64_t rows = x.rows - row0 - row, columns = x.columns - 8 * c;
   const int width = columns < 0 ? 0 : columns < 8 ? static_cast<int>(columns) : 8;
   const int count = width == 0 || rows <= 0 ? 0 : rows < kRows ? static_cast<int>(rows) : kRows;
   const T* from = x.data + (row0 + row) * x.row_stride + 8 * c * x.column_stride;
   T* const to = tile + PanelTile<T, kRows>::At(row, c);
-#pragma unroll
-  for (int i = 0; i < kRows; i += kStep) {
-    if (kRows % kStep != 0 && row + i >= kRows) return;
-    if (x.vector) {
-      CopyAsync16(to + i * 64, i < count ? from : x.data, i < count ? 2 * width : 0);
-    } else {
+  const int64_t step = kStep * x.row_stride;
+  if (!x.vector) {
+#pragma unroll 1
+    for (int i = 0; i < kRows; i += kStep, from += step) {
+#pragma unroll 1
       for (int j = 0; j < 8; ++j) to[i * 64 + j] = i < count && j < width ? from[j * x.column_stride] : T(0.0f);
     }
-    from += kStep * x.row_stride;
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < kRows; i += kStep, from += step) {
+    CopyAsync16(to + i * 64, i < count ? from : x.data, i < count ? 2 * width : 0);
   }
 }
 
@@ -64,15 +67,20 @@ struct WgmmaTiles {
 
   template <int kRows, int kN>
   static __device__ __forceinline__ void Scores(float (&s)[1][kN][4], const T* rows, const T* columns) {
-    const T* const mine = rows + Warp() / 4 * (64 * 64);
-    WgmmaFence();
-#pragma unroll
-    for (int k = 0; k < kD; k += 16) {
-      Wgmma<kF16, false>(s[0], KMajor(mine + k / 64 * (kRows * 64) + k % 64),
-                         KMajor(columns + k / 64 * (kN * 8 * 64) + k % 64), k > 0);
-    }
-    WgmmaCommit();
+    BeginScores();
+    IssueScores<kRows>(s[0], rows, columns);
+    EndScores();
     WgmmaWait(s[0]);
+  }
+  template <int kRows, int kN>
+  static __device__ __forceinline__ void TwoScores(float (&s)[1][kN][4], const T* rows, const T* columns,
+                                                   float (&s2)[1][kN][4], const T* rows2, const T* columns2) {
+    BeginScores();
+    IssueScores<kRows>(s[0], rows, columns);
+    IssueScores<kRows>(s2[0], rows2, columns2);
+    EndScores();
+    WgmmaWait(s[0]);
+    WgmmaWait(s2[0]);
   }
 
   template <int kN>
@@ -85,10 +93,11 @@ struct WgmmaTiles {
       const float(&pair)[4] = s[0][i / 4 * 2 + i % 4 / 2];
       a[i / 4][i % 4] = PackPair<T>(pair[i % 2 * 2], pair[i % 2 * 2 + 1]);
     }
+    const auto matrix = MnMajor(columns, kN * 8 * 128);
     WgmmaFence();
 #pragma unroll
     for (int n = 0; n < kN / 2; ++n) {
-      Wgmma<kF16, true>(y[0], a[n], MnMajor(columns + n * 16 * 64, kN * 8 * 128), true);
+      Wgmma<kF16, true>(y[0], a[n], Behind(matrix, n * 16 * 128), true);
     }
     WgmmaCommit();
     WgmmaWait(y[0]);
@@ -99,6 +108,30 @@ struct WgmmaTiles {
   template <int kRows>
   static __device__ __forceinline__ bool SeesNonfinite(const T* tile) {
     return internal::SeesNonfinite<T, kD, kRows, kThreads>(PanelTile<T, kRows>{tile});
+  }
+
+ private:
+  // One warpgroup's scores come before the next one's, so that it has something to do between products while the next
+  // one multiplies: all at once, they would all wait at the same time.
+  static __device__ __forceinline__ void BeginScores() {
+    const int group = Warp() / 4;
+    if (group > 0) AwaitTurn(group, 256);
+    WgmmaFence();
+  }
+  static __device__ __forceinline__ void EndScores() {
+    const int group = Warp() / 4;
+    WgmmaCommit();
+    if (group + 1 < kThreads / 128) PassTurn(group + 1, 256);
+  }
+
+  template <int kRows, int kN>
+  static __device__ __forceinline__ void IssueScores(float (&s)[kN][4], const T* rows, const T* columns) {
+    const auto a = KMajor(rows + Warp() / 4 * (64 * 64)), b = KMajor(columns);
+#pragma unroll
+    for (int k = 0; k < kD; k += 16) {
+      Wgmma<kF16, false>(s, Behind(a, k / 64 * (kRows * 128) + k % 64 * 2),
+                         Behind(b, k / 64 * (kN * 8 * 128) + k % 64 * 2), k > 0);
+    }
   }
 };
 

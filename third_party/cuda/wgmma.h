@@ -13,6 +13,9 @@
 // piece j ^ (r % 8) would, from a multiple of 1024 bytes on. Wider ones consist of panels, one behind the other.
 //   KMajor(p)            rows are rows of a (columns of b), k runs along them; p: at row 8i, and 16 * s elements on
 //   MnMajor(p, bytes)    rows are steps of k, columns of b run along them; panels of 64 columns are `bytes` apart
+//   Behind(m, bytes)     the matrix that begins so far behind m
+// AwaitTurn(i, threads) waits for PassTurn(i, threads), i from 1 to 15, each called by half of the threads, in whole
+// warps: which warpgroup's products come first. It orders nothing else.
 // Before wgmma reads what threads have written, each writer calls FenceSharedForWgmma, then there is a barrier.
 // Source: PTX ISA, "Asynchronous Warpgroup Level Matrix Multiply-Accumulate Instructions".
 #ifndef THIRD_PARTY_CUDA_WGMMA_H_
@@ -43,8 +46,16 @@ __device__ __forceinline__ uint64_t SharedMatrix(const void* p, uint32_t leading
          uint64_t{1} << 62;
 }
 __device__ __forceinline__ uint64_t KMajor(const void* p) { return SharedMatrix(p, 16); }
+__device__ __forceinline__ uint64_t Behind(uint64_t m, uint32_t bytes) { return m + (bytes >> 4); }
 __device__ __forceinline__ uint64_t MnMajor(const void* p, uint32_t panel_bytes) {
   return SharedMatrix(p, panel_bytes);
+}
+
+__device__ __forceinline__ void AwaitTurn(int i, int threads) {
+  asm volatile("bar.sync %0, %1;" ::"r"(i), "r"(threads) : "memory");
+}
+__device__ __forceinline__ void PassTurn(int i, int threads) {
+  asm volatile("bar.arrive %0, %1;" ::"r"(i), "r"(threads) : "memory");
 }
 
 __device__ __forceinline__ void WgmmaFence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }

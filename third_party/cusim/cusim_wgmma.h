@@ -30,6 +30,12 @@ void Wgmma(WgmmaCall* call);
 inline bool HasWgmma() { return true; }
 inline SharedMatrix KMajor(const void* p) { return {p, 16}; }
 inline SharedMatrix MnMajor(const void* p, uint32_t panel_bytes) { return {p, panel_bytes}; }
+inline SharedMatrix Behind(const SharedMatrix& m, uint32_t bytes) {
+  return {static_cast<const char*>(m.data) + bytes, m.leading_bytes};
+}
+// Which of two products comes first is a matter of speed.
+inline void AwaitTurn(int, int) {}
+inline void PassTurn(int, int) {}
 inline void WgmmaFence() {}
 inline void WgmmaCommit() {}
 inline void FenceSharedForWgmma() {}
