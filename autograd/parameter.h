@@ -12,6 +12,7 @@
 
 #include <string>
 
+#include "tensor/dtype.h"
 #include "tensor/tensor.h"
 
 namespace lorikeet {
@@ -21,7 +22,10 @@ struct Parameter {
   Tensor value;
   Tensor grad = {};
   bool trainable = true;
+  Tensor cast = {};  // value in another dtype, while a ParameterCasts (autograd/parameter_casts.h) holds it there
 
+  // The value in `dtype`: a new cast only where none is at hand.
+  Tensor As(DType dtype) const { return cast.defined() && cast.dtype() == dtype ? cast : value.Cast(dtype); }
   void ZeroGrad() { grad = Tensor(); }
 };
 

@@ -58,7 +58,7 @@ Variable Tape::UseParameter(Parameter& p, DType dtype) {
   e.op = "Parameter";
   e.values = 1;
   e.parameter = &p;
-  const Variable v = Push(std::move(e), p.value.Cast(dtype));
+  const Variable v = Push(std::move(e), p.As(dtype));
   parameters_.emplace(key, v);
   return v;
 }
@@ -204,7 +204,7 @@ Variable Use(Parameter& p) { return Use(p, p.value.dtype()); }
 Variable Use(Parameter& p, DType dtype) {
   if (p.trainable && current_tape != nullptr) return current_tape->UseParameter(p, dtype);
   if (p.trainable) ++unrecorded_reads;
-  return Variable(p.value.Cast(dtype));
+  return Variable(p.As(dtype));
 }
 
 int64_t UnrecordedParameterReads() { return unrecorded_reads; }

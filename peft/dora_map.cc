@@ -73,7 +73,7 @@ DoraMap::Scale DoraMap::ScaleOf(const Tensor& norm) const {
 
 void DoraMap::Forward(const Tensor& x, Tensor& y, const Epilogue& e) const {
   if (e.u.defined() || e.gain.defined()) return FinishInto(y, e, [&](Tensor& z) { Forward(x, z, {}); });
-  const Tensor a = a_.value.Cast(x.dtype()), b = b_.value.Cast(x.dtype());
+  const Tensor a = a_.As(x.dtype()), b = b_.As(x.dtype());
   Epilogue scaled = With(e, Product(x, a.Transpose(0, 1), scaling_), b.Transpose(0, 1));
   scaled.gain = CurrentScale(x.dtype()).gain;
   base_->Forward(x, y, scaled);
@@ -82,7 +82,7 @@ void DoraMap::Forward(const Tensor& x, Tensor& y, const Epilogue& e) const {
 void DoraMap::InputGrad(const Tensor& dy, Tensor& dx, const Epilogue& e) const {
   if (e.u.defined()) return FinishInto(dx, e, [&](Tensor& z) { InputGrad(dy, z, {}); });
   const Tensor dz = tensor::ColumnScale(dy, CurrentScale(dy.dtype()).gain, dy.dtype());
-  base_->InputGrad(dz, dx, With(e, Product(dz, b_.value.Cast(dy.dtype()), scaling_), a_.value.Cast(dy.dtype())));
+  base_->InputGrad(dz, dx, With(e, Product(dz, b_.As(dy.dtype()), scaling_), a_.As(dy.dtype())));
 }
 
 // x*W^T + u*B^T in y's dtype or another, scaled by the gain or not.

@@ -8,13 +8,13 @@ namespace lorikeet {
 
 void LoraMap::Forward(const Tensor& x, Tensor& y, const Epilogue& e) const {
   if (e.u.defined()) return FinishInto(y, e, [&](Tensor& z) { Forward(x, z, {}); });
-  const Tensor a = a_.value.Cast(x.dtype()), b = b_.value.Cast(x.dtype());
+  const Tensor a = a_.As(x.dtype()), b = b_.As(x.dtype());
   base_->Forward(x, y, With(e, Product(x, a.Transpose(0, 1), scaling_), b.Transpose(0, 1)));
 }
 
 void LoraMap::InputGrad(const Tensor& dy, Tensor& dx, const Epilogue& e) const {
   if (e.u.defined()) return FinishInto(dx, e, [&](Tensor& z) { InputGrad(dy, z, {}); });
-  base_->InputGrad(dy, dx, With(e, Product(dy, b_.value.Cast(dy.dtype()), scaling_), a_.value.Cast(dy.dtype())));
+  base_->InputGrad(dy, dx, With(e, Product(dy, b_.As(dy.dtype()), scaling_), a_.As(dy.dtype())));
 }
 
 Variable LoraMap::Apply(const Variable& x) {

@@ -17,6 +17,7 @@
 #include "tensor/dtype.h"
 #include "tensor/kernels/cuda_testing.h"
 #include "tensor/kernels/matmul.h"
+#include "tensor/ops/copy.h"
 #include "tensor/ops/matmul.h"
 #include "tensor/ops/testing.h"
 #include "tensor/random.h"
@@ -144,6 +145,48 @@ TEST_F(Nf4CudaTest, AFewRowsMatchTheProductWithTheDecodedWeight) {
   }
 }
 
+// Steps along a row shared by several warps, an uneven number of them, and more groups of rows than warps.
+TEST_F(Nf4CudaTest, AFewRowsMatchHoweverTheWorkIsShared) {
+  for (const Shape& shape : {Shape{9, 2080}, Shape{35, 4104}, Shape{5, 7200}, Shape{9001, 32}, Shape{17001, 32}}) {
+    for (int64_t tokens : {1, 2}) {
+      const Nf4Tensor w = *QuantizeNf4(Random(shape, DType::kF32, 21));
+      const Tensor x = Random({tokens, shape[1]}, DType::kBF16, 22);
+      Tensor want = tensor::MatMul(x.Cast(DType::kF32), Dequantize(w, DType::kF32), false, true);
+      Tensor y = Tensor::Empty({tokens, shape[0]}, DType::kF32, Cuda(0)),
+             again = Tensor::Empty(y.shape(), y.dtype(), Cuda(0));
+      MatMulNf4Into(y, x.To(Cuda(0)), w.To(Cuda(0)), true, {});
+      MatMulNf4Into(again, x.To(Cuda(0)), w.To(Cuda(0)), true, {});
+      EXPECT_TRUE(tensor::IsClose(y, tensor::Values(want), 1e-4)) << shape << " " << tokens;
+      EXPECT_TRUE(SameBits(y, again)) << shape;
+    }
+  }
+}
+
+TEST_F(Nf4CudaTest, AFewRowsTakeWeightsOfEveryKind) {
+  for (int block : {32, 64, 4096}) {
+    for (bool double_quant : {false, true}) {
+      const Nf4Options options = {
+          .kind = Nf4Kind::kFp4, .block = block, .scale_block = 32, .double_quant = double_quant};
+      const Nf4Tensor w = *QuantizeNf4(Random({67, 1120}, DType::kF32, 23), options);
+      const Tensor x = Random({1, 1120}, DType::kF32, 24);
+      const Tensor want = tensor::MatMul(x, Dequantize(w, DType::kF32), false, true);
+      const Tensor y = MatMulNf4(x.To(Cuda(0)), w.To(Cuda(0)), true);
+      EXPECT_TRUE(tensor::IsClose(y, tensor::Values(want), 1e-4)) << block;
+    }
+  }
+}
+
+TEST_F(Nf4CudaTest, CodesMayBeginAtAnyWord) {
+  const Nf4Tensor w = QuantizeNf4(Random({12, 64}, DType::kF32, 25))->To(Cuda(0));
+  Nf4Tensor moved = w;
+  const int64_t bytes = w.codes.dim(0);
+  moved.codes = Tensor::Empty({bytes + 4, 1}, DType::kU8, Cuda(0)).Slice(0, 4, bytes + 4);
+  tensor::CopyInto(w.codes, moved.codes);
+  const Tensor x = Random({1, 64}, DType::kF32, 26);
+  const Tensor want = tensor::MatMul(x, Dequantize(w.To(kCpu), DType::kF32), false, true);
+  EXPECT_TRUE(tensor::IsClose(MatMulNf4(x.To(Cuda(0)), moved, true), tensor::Values(want), 1e-5));
+}
+
 TEST_F(Nf4CudaTest, AFewRowsTakeTheEpilogueOfAProduct) {
   const Nf4Tensor w = *QuantizeNf4(Random({37, 128}, DType::kF32, 10));
   const Tensor x = Random({3, 128}, DType::kBF16, 11), u = Random({3, 40}, DType::kBF16, 12);
@@ -159,13 +202,15 @@ TEST_F(Nf4CudaTest, AFewRowsTakeTheEpilogueOfAProduct) {
 }
 
 TEST_F(Nf4CudaTest, OneHotRowsReadTheWeightExactly) {
-  const Nf4Tensor w = *QuantizeNf4(Random({64, 64}, DType::kF32, 16));
-  for (DType dtype : {DType::kF32, DType::kBF16}) {
-    const Tensor one = Tensor::Zeros({1, 64}, DType::kF32);
-    one.data<float>()[5] = 1;
-    const Tensor y = MatMulNf4(one.Cast(dtype).To(Cuda(0)), w.To(Cuda(0)), true);
-    const Tensor column = Dequantize(w, dtype).Slice(1, 5, 6).Reshape({1, 64});
-    EXPECT_TRUE(SameBits(y.To(kCpu), column));
+  for (int64_t columns : {64, 72}) {
+    const Nf4Tensor w = *QuantizeNf4(Random({640, columns}, DType::kF32, 16));
+    for (DType dtype : {DType::kF32, DType::kBF16}) {
+      const Tensor one = Tensor::Zeros({1, columns}, DType::kF32);
+      one.data<float>()[5] = 1;
+      const Tensor y = MatMulNf4(one.Cast(dtype).To(Cuda(0)), w.To(Cuda(0)), true);
+      const Tensor column = Dequantize(w, dtype).Slice(1, 5, 6).Reshape({1, 640});
+      EXPECT_TRUE(SameBits(y.To(kCpu), column)) << columns;
+    }
   }
 }
 

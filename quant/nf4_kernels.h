@@ -8,10 +8,9 @@
 //                  finite gets a scale that is not finite, and any codes
 //   encode_scales  8-bit codes of absmax[b] - mean, by blockwise8.h with the signed map
 //   matvec         y = alpha * gain * (x*W^T + u*v) + beta * y for a few rows of x (kDotRows) and a weight [rows,
-//   cols],
-//                  cols a multiple of 8, straight from the codes: sums over code * x are kept in float32 and scaled
-//                  block by block, so that a weight is not rounded to x's dtype. On the CPU products decode panels
-//                  instead (nf4_panels.h)
+//                  cols], cols a multiple of 8 and all of it less than 2^35 elements, straight from the codes: sums
+//                  over code * x are kept in float32 and scaled block by block, so that a weight is not rounded to x's
+//                  dtype. On the CPU products decode panels instead (nf4_panels.h)
 //
 // Views are contiguous, but for those of an epilogue, and on the backend's device, as Nf4View's pointers are. Floats
 // are f32, bf16 or f16 (decode and gather_rows on the CPU: f64 too); ids i32; codes of encode u8 [(n+1)/2], of

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "apps/model/stop_strings.h"
 #include "nn/batch.h"
+#include "peft/inject.h"
 
 namespace lorikeet {
 namespace {
@@ -23,7 +24,8 @@ Generator::Generator(CausalLm* model, const text::Tokenizer* tokenizer, int64_t 
     : model_(model),
       tokenizer_(tokenizer),
       cache_(model->config().num_layers, context, model->config().num_kv_heads, model->config().head_dim,
-             model->compute_dtype(), model->device()) {
+             model->compute_dtype(), model->device()),
+      casts_(TrainableParameters(*model), model->compute_dtype()) {
   if (cuda_graphs && model->device().is_cuda()) graphs_ = std::make_unique<DecodeGraphs>(model, &cache_);
 }
 

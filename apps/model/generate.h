@@ -9,8 +9,9 @@
 // did, as the next turn of a conversation does, costs only what is new in it.
 // It ends at a token that ends a turn (the tokenizer's, the model's, the options'), which is not shown; before a stop
 // string; after max_tokens; or when the context is full. Special tokens are not shown.
-// Ownership: model and tokenizer must outlive it. Threads: one call at a time. Errors: InvalidArgument for an empty
-// prompt, one that leaves no room in the context, or an id that the model lacks; the sampler's FailedPrecondition.
+// Ownership: model and tokenizer must outlive it, and the weights stay as they are meanwhile. Threads: one call at a
+// time. Errors: InvalidArgument for an empty prompt, one that leaves no room in the context, or an id that the model
+// lacks; the sampler's FailedPrecondition.
 #ifndef LORIKEET_APPS_MODEL_GENERATE_H_
 #define LORIKEET_APPS_MODEL_GENERATE_H_
 
@@ -26,6 +27,7 @@
 #include "apps/model/decode_graphs.h"
 #include "apps/model/sampler.h"
 #include "apps/text/tokenizer.h"
+#include "autograd/parameter_casts.h"
 #include "nn/causal_lm.h"
 #include "nn/kv_cache.h"
 #include "tensor/tensor.h"
@@ -72,6 +74,7 @@ class Generator {
   CausalLm* model_;
   const text::Tokenizer* tokenizer_;
   KvCache cache_;
+  ParameterCasts casts_;                  // adapters' factors
   std::unique_ptr<DecodeGraphs> graphs_;  // null: without
   std::vector<int32_t> seen_;             // the tokens in the cache
   GeneratorStats stats_;

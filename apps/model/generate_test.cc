@@ -6,7 +6,12 @@
 
 #include "apps/model/logit_error.h"
 #include "apps/model/open_model.h"
+#include "autograd/parameter.h"
 #include "gtest/gtest.h"
+#include "peft/adapter_config.h"
+#include "peft/inject.h"
+#include "tensor/dtype.h"
+#include "tensor/random.h"
 #include "tests/testing/tiny_model.h"
 
 namespace lorikeet {
@@ -55,6 +60,19 @@ TEST(GeneratorTest, TextIsStreamedAndEqualsTheTokensText) {
   EXPECT_EQ(shown, m.tokenizer->Decode(g->tokens));
   EXPECT_EQ(g->text, shown);
   EXPECT_EQ(pieces, 8);
+}
+
+TEST(GeneratorTest, AnAdaptersFactorsAreCastOnce) {
+  absl::StatusOr<OpenedModel> m = OpenModel(TinyModel("llama_untied"), {.compute_dtype = DType::kBF16});
+  ASSERT_TRUE(m.ok()) << m.status();
+  ASSERT_TRUE(Inject(*m->lm, AdapterConfig{}, RngKey{.seed = 1}, nullptr).ok());
+  const std::vector<Parameter*> factors = TrainableParameters(*m->lm);
+  {
+    Generator generator(m->lm.get(), m->tokenizer.get(), 64);
+    for (const Parameter* p : factors) EXPECT_TRUE(p->cast.defined()) << p->name;
+    EXPECT_TRUE(generator.Generate({1, 2}, {.max_tokens = 3}, Ignore).ok());
+  }
+  for (const Parameter* p : factors) EXPECT_FALSE(p->cast.defined()) << p->name;
 }
 
 TEST(GeneratorTest, APromptThatContinuesTheLastOneCostsOnlyWhatIsNew) {

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "apps/training/model_batch.h"
 #include "apps/training/useful_flops.h"
+#include "autograd/parameter_casts.h"
 #include "autograd/tape.h"
 #include "nn/linear_cross_entropy.h"
 #include "optim/clip.h"
@@ -84,6 +85,7 @@ RowLosses Trainer::ForwardAndBackward(const MicroBatch& b) {
   // A graph has to find what depends on the weights itself: in later steps no other pass may have.
   if (graphs_ != nullptr && run_ != nullptr) ++run_->weights_version;
   if (run_ != nullptr) run_->key_in_memory = b.key.defined() ? static_cast<const RngKey*>(b.key.raw()) : nullptr;
+  const ParameterCasts casts(parameters_, model_.compute_dtype());
   Tape tape;
   RowLosses losses;
   const Variable loss = LinearCrossEntropy(model_.Hidden(b.inputs, nullptr), model_.head(), b.answers,

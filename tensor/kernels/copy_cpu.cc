@@ -99,8 +99,12 @@ void Fill(View y, double value, LaunchContext) {
   });
 }
 
+void CopyAll(const View* xs, const View* ys, int64_t count, LaunchContext context) {
+  for (int64_t j = 0; j < count; ++j) Copy(xs[j], ys[j], context);
+}
+
 }  // namespace
 
-const CopyKernels kCpuCopy = {.copy = Copy, .fill = Fill, .transfer = nullptr};
+const CopyKernels kCpuCopy = {.copy = Copy, .copy_all = CopyAll, .fill = Fill, .transfer = nullptr};
 
 }  // namespace lorikeet

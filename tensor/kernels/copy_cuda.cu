@@ -9,6 +9,7 @@
 #include "tensor/kernels/cuda_map.h"
 #include "tensor/kernels/cuda_vector.h"
 #include "tensor/kernels/launch.h"
+#include "tensor/kernels/segment_table_cuda.h"
 #include "tensor/view.h"
 #include "third_party/cuda/runtime.h"
 
@@ -26,12 +27,15 @@ using internal::IndexStride;
 using internal::kBlockThreads;
 using internal::kPackBytes;
 using internal::LaunchMap;
+using internal::Load;
 using internal::LoadRaw;
 using internal::MapGrid;
 using internal::MapGridFor;
 using internal::MergeDims;
 using internal::Offset;
+using internal::Pack;
 using internal::RawChunk;
+using internal::SegmentTable;
 using internal::StoreChunk;
 using internal::StreamOf;
 
@@ -334,6 +338,65 @@ void Copy(View x, View y, LaunchContext context) {
       "convert");
 }
 
+struct Narrowing {
+  const float* x;
+  void* y;
+  int64_t n;
+  bool packs;  // both begin at a multiple of 16 bytes
+};
+using Narrowings = SegmentTable<Narrowing, 96>;
+
+constexpr int kNarrowings = 8;  // elements a thread
+
+template <typename T>
+__global__ void NarrowKernel(const __grid_constant__ Narrowings table) {
+  uint32_t block;
+  const Narrowing& s = table.Find(blockIdx.x, &block);
+  const int64_t first = (int64_t{block} * kBlockThreads + threadIdx.x) * kNarrowings;
+  const float* x = s.x + first;
+  T* y = static_cast<T*>(s.y) + first;
+  if (!s.packs || first + kNarrowings > s.n) {
+    for (int i = 0; i < kNarrowings && first + i < s.n; ++i) y[i] = T(x[i]);
+    return;
+  }
+  constexpr int kHalf = Pack<float>::kCount;
+  const auto low = Load<Pack<float>>(x), high = Load<Pack<float>>(x + kHalf);
+  Pack<T> pack;
+  for (int i = 0; i < kHalf; ++i) {
+    pack.v[i] = T(low.v[i]);
+    pack.v[kHalf + i] = T(high.v[i]);
+  }
+  internal::Store(y, pack);
+}
+
+template <typename T>
+void NarrowAll(const View* xs, const View* ys, int64_t count, LaunchContext context) {
+  Narrowings table;
+  const auto launch = [&] {
+    if (table.blocks() == 0) return;
+    CheckCuda(Launch(NarrowKernel<T>, table.blocks(), kBlockThreads, 0, StreamOf(context), table), "copy_all");
+    table.Clear();
+  };
+  for (int64_t j = 0; j < count; ++j) {
+    if (xs[j].dtype != DType::kF32 || ys[j].dtype != ys[0].dtype || !xs[j].contiguous() || !ys[j].contiguous()) {
+      Copy(xs[j], ys[j], context);
+      continue;
+    }
+    if (table.Full()) launch();
+    const int64_t n = xs[j].size(), a_block = kBlockThreads * kNarrowings;
+    const auto aligned = [](const View& v) { return reinterpret_cast<uintptr_t>(v.data) % kPackBytes == 0; };
+    table.Add({xs[j].ptr<const float>(), ys[j].data, n, aligned(xs[j]) && aligned(ys[j])}, (n + a_block - 1) / a_block);
+  }
+  launch();
+}
+
+void CopyAll(const View* xs, const View* ys, int64_t count, LaunchContext context) {
+  if (count == 0) return;
+  if (ys[0].dtype == DType::kBF16) return NarrowAll<bf16>(xs, ys, count, context);
+  if (ys[0].dtype == DType::kF16) return NarrowAll<f16>(xs, ys, count, context);
+  for (int64_t j = 0; j < count; ++j) Copy(xs[j], ys[j], context);
+}
+
 void Fill(View y, double value, LaunchContext context) {
   const int64_t n = y.size();
   if (n == 0) return;
@@ -366,6 +429,6 @@ void Transfer(View x, bool x_on_device, View y, bool y_on_device, LaunchContext 
 
 }  // namespace
 
-extern const CopyKernels kCudaCopy = {.copy = Copy, .fill = Fill, .transfer = Transfer};
+extern const CopyKernels kCudaCopy = {.copy = Copy, .copy_all = CopyAll, .fill = Fill, .transfer = Transfer};
 
 }  // namespace lorikeet

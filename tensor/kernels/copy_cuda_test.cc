@@ -11,6 +11,7 @@
 #include "tensor/kernels/cuda_testing.h"
 #include "tensor/shape.h"
 #include "tensor/tensor.h"
+#include "tensor/view.h"
 
 namespace lorikeet {
 namespace {
@@ -26,6 +27,12 @@ class CopyCudaTest : public testing::Test {
   static Pair Numbers(const Shape& shape, DType dtype) {
     std::vector<float> values(static_cast<size_t>(shape.size()));
     for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i * 7 % 101);
+    return Of(Tensor::From<float>(absl::MakeConstSpan(values), shape).Cast(dtype).Clone());
+  }
+  // Numbers that 16 bits have not.
+  static Pair Thirds(const Shape& shape, DType dtype) {
+    std::vector<float> values(static_cast<size_t>(shape.size()));
+    for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i * 7 % 101) / 3;
     return Of(Tensor::From<float>(absl::MakeConstSpan(values), shape).Cast(dtype).Clone());
   }
   static testing::AssertionResult CopiesAgree(const Pair& x, const Pair& y) {
@@ -91,6 +98,33 @@ TEST_F(CopyCudaTest, FloatsAreRoundedToNearestEven) {
                                         {14}));
   for (DType to : {DType::kBF16, DType::kF16}) {
     EXPECT_TRUE(CopiesAgree(x, Of(Tensor::Full({14}, 77, to)))) << Name(to);
+  }
+}
+
+// Sizes around a thread's elements and a block's, more of them than one launch takes, beginnings that no pack has, and
+// some that have to be copied one by one.
+TEST_F(CopyCudaTest, ManyAtATimeAgree) {
+  for (DType to : {DType::kBF16, DType::kF16, DType::kF32}) {
+    std::vector<Pair> xs, ys;
+    const auto add = [&](const Pair& x) {
+      xs.push_back(x);
+      ys.push_back(Of(Tensor::Full(x.cpu.shape(), 77, to)));
+    };
+    for (int64_t n : {0, 1, 7, 8, 9, 2047, 2048, 2049, 5000}) {
+      add(Thirds({n}, DType::kF32));
+      add(Thirds({n + 1}, DType::kF32).Map([&](const Tensor& t) { return t.Slice(0, 1, n + 1); }));
+    }
+    for (int64_t i = 0; i < 120; ++i) add(Thirds({i, 3}, DType::kF32));
+    add(Thirds({6, 9}, DType::kF32).Map([](const Tensor& t) { return t.Transpose(0, 1); }));
+    add(Thirds({6, 9}, DType::kBF16));
+    std::vector<View> from, into;
+    for (size_t i = 0; i < xs.size(); ++i) {
+      from.push_back(xs[i].cuda.view());
+      into.push_back(ys[i].cuda.view());
+      kCpuCopy.copy(xs[i].cpu.view(), ys[i].cpu.view(), {});
+    }
+    kCudaCopy.copy_all(from.data(), into.data(), static_cast<int64_t>(from.size()), {});
+    for (const Pair& y : ys) EXPECT_TRUE(Agree(y.cuda, y.cpu, 0, 0)) << Name(to) << " " << Describe(y.cpu);
   }
 }
 

@@ -8,6 +8,7 @@
 #include "tensor/ops/checks.h"
 #include "tensor/ops/kernel_or_die.h"
 #include "tensor/shape.h"
+#include "tensor/view.h"
 
 namespace lorikeet::tensor {
 namespace {
@@ -21,6 +22,22 @@ void CopyInto(const Tensor& x, Tensor& y) {
   CheckSameDevice("CopyInto", x, y);
   CheckWritable("CopyInto", y);
   KernelOrDie(KernelsFor(y.device()).copy, "CopyInto", y)(x.Expand(y.shape()).view(), y.view(), {});
+}
+
+std::vector<Tensor> CastAll(absl::Span<const Tensor> xs, DType dtype) {
+  std::vector<Tensor> ys;
+  std::vector<View> from, to;
+  for (const Tensor& x : xs) {
+    LORIKEET_CHECK(x.defined() && x.device() == xs.front().device()) << "CastAll: " << Describe(x);
+    ys.push_back(x.dtype() == dtype ? x : Tensor::Empty(x.shape(), dtype, x.device()));
+    if (x.dtype() == dtype) continue;
+    from.push_back(x.view());
+    to.push_back(ys.back().view());
+  }
+  if (from.empty()) return ys;
+  KernelOrDie(KernelsFor(xs.front().device()).copy_all, "CastAll", xs.front())(from.data(), to.data(),
+                                                                               static_cast<int64_t>(from.size()), {});
+  return ys;
 }
 
 void FillInPlace(Tensor& y, double value) {

@@ -8,14 +8,19 @@
 #define LORIKEET_TENSOR_OPS_COPY_H_
 
 #include <initializer_list>
+#include <vector>
 
 #include "absl/types/span.h"
+#include "tensor/dtype.h"
 #include "tensor/tensor.h"
 
 namespace lorikeet::tensor {
 
 // y = x, with x broadcast to y's shape and converted to its dtype. y may be strided; x must not overlap it.
 void CopyInto(const Tensor& x, Tensor& y);
+
+// x.Cast(dtype) for every x, all on one device: few launches, where they are float32 and become 16-bit floats.
+std::vector<Tensor> CastAll(absl::Span<const Tensor> xs, DType dtype);
 
 // Every element of y is `value`, rounded to its dtype.
 void FillInPlace(Tensor& y, double value);

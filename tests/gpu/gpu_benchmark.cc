@@ -23,6 +23,7 @@
 #include "optim/adamw.h"
 #include "optim/resident_store.h"
 #include "quant/nf4.h"
+#include "quant/nf4_matmul.h"
 #include "tensor/cuda_memory.h"
 #include "tensor/cuda_stream.h"
 #include "tensor/device.h"
@@ -187,6 +188,26 @@ void RegisterTokens(DType t, int64_t e) {
   });
 }
 
+// Generation's products. Weights take turns, so that they come from memory as they do there, not from the L2 cache.
+void RegisterFewRows() {
+  constexpr int64_t kBytes = int64_t{1} << 28;
+  const int64_t shapes[][2] = {{kHidden, kHidden}, {1024, kHidden}, {kInter, kHidden}, {kHidden, kInter}};
+  for (const auto& shape : shapes) {
+    const int64_t n = shape[0], k = shape[1];
+    for (const int64_t m : {1, 4}) {
+      const std::string name = std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k);
+      Moves(DType::kBF16, "nf4_matmul/" + name, n * k / 2 + n * k / 64, [=]() -> Run {
+        std::vector<Nf4Tensor> weights;
+        for (int64_t i = 0; i < kBytes / (n * k / 2); ++i) {
+          weights.push_back(*QuantizeNf4(Noise({n, k}, DType::kBF16, 1)));
+        }
+        return [weights, x = Noise({m, k}, DType::kBF16, 2), y = Tensor::Empty({m, n}, DType::kBF16, Cuda(0)),
+                turn = size_t{0}]() mutable { MatMulNf4Into(y, x, weights[turn++ % weights.size()], true, {}); };
+      });
+    }
+  }
+}
+
 void RegisterWeights() {
   const int64_t n = kInter * kHidden;
   Moves(DType::kBF16, "nf4_dequantize", n / 2 + n / 64 + 2 * n, [=]() -> Run {
@@ -309,6 +330,7 @@ int main(int argc, char** argv) {
     RegisterTokens(dtype, e);
   }
   RegisterWeights();
+  RegisterFewRows();
   RegisterProducts();
   RegisterAttention();
   RegisterSteps(TakeLayers(&argc, argv));

@@ -3,6 +3,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "apps/text/batches.h"
@@ -10,12 +11,16 @@
 #include "apps/training/trainer.h"
 #include "gtest/gtest.h"
 #include "nn/causal_lm.h"
+#include "nn/dense_map.h"
+#include "nn/linear_map.h"
 #include "nn/load.h"
 #include "optim/adamw.h"
 #include "optim/resident_store.h"
 #include "optim/schedule.h"
 #include "peft/adapter_config.h"
 #include "peft/inject.h"
+#include "tensor/device.h"
+#include "tensor/dtype.h"
 #include "tensor/ops/random.h"
 #include "tests/testing/tiny_lm.h"
 
@@ -76,6 +81,43 @@ TEST(AccumulationTest, PackedRowsDoNotSeeEachOther) {
   const int64_t packs = stream.sequences_per_epoch();
   ASSERT_LT(packs, 8);
   ExpectEqual(GradientsOf(8, 1, false), GradientsOf(packs, 1, true));
+}
+
+// A frozen matrix that looks, whenever it is used, for parameters that are not cast ahead.
+class Watching : public DenseMap {
+ public:
+  explicit Watching(Tensor w) : DenseMap(std::move(w)) {}
+  void Forward(const Tensor& x, Tensor& y, const Epilogue& e) const override {
+    ++uses;
+    for (const Parameter* p : parameters) not_cast += !p->cast.defined();
+    DenseMap::Forward(x, y, e);
+  }
+  static inline std::vector<Parameter*> parameters;
+  static inline int uses = 0, not_cast = 0;
+};
+
+TEST(AccumulationTest, APassHasItsFactorsCastAhead) {
+  const MapFactory watching = [](absl::string_view name, const MapSlot& slot,
+                                 const TensorSource& source) -> absl::StatusOr<std::unique_ptr<LinearMap>> {
+    const auto dense = DenseFactory(DType::kBF16, false)(name, slot, source);
+    if (!dense.ok()) return dense.status();
+    return std::make_unique<Watching>((*dense)->Dense());
+  };
+  const std::unique_ptr<CausalLm> lm = TinyLm("llama_untied", watching, false, kCpu, DType::kBF16);
+  AdapterConfig config;
+  ASSERT_TRUE(Inject(*lm, config, RngKey{.seed = 1}, nullptr).ok());
+  const std::vector<Parameter*> parameters = TrainableParameters(*lm);
+  const std::vector<text::Example> examples = RandomExamples(8, 3);
+  const text::SequenceStream stream(&examples, {.max_seq_length = 32, .shuffle = false});
+  AdamW optimizer(parameters, {}, std::make_unique<ResidentStore>(StateElements(parameters)));
+  const Schedule schedule(ScheduleType::kConstant, 0, 0, 1);
+  Trainer trainer(*lm, parameters, optimizer, schedule, nullptr, stream, {.batch_size = 4, .key = {}});
+  Watching::parameters = parameters;
+  StepResult result;
+  ASSERT_TRUE(trainer.AccumulateGradients(0, &result).ok());
+  EXPECT_GT(Watching::uses, 0);
+  EXPECT_EQ(Watching::not_cast, 0);
+  for (const Parameter* p : parameters) EXPECT_FALSE(p->cast.defined()) << p->name;
 }
 
 }  // namespace

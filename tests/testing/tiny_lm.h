@@ -16,6 +16,7 @@
 #include "nn/model_config.h"
 #include "tensor/check.h"
 #include "tensor/device.h"
+#include "tensor/dtype.h"
 #include "tensor/io/device_source.h"
 #include "tensor/io/file.h"
 #include "tensor/io/sharded_safetensors.h"
@@ -24,7 +25,7 @@
 namespace lorikeet {
 
 inline std::unique_ptr<CausalLm> TinyLm(const std::string& name, const MapFactory& factory, bool trainable = false,
-                                        Device device = kCpu) {
+                                        Device device = kCpu, DType compute = DType::kF32) {
   const std::string dir = "tests/golden/models/" + name;
   absl::StatusOr<std::string> json = ReadFileToString(dir + "/config.json", 1 << 20);
   LORIKEET_CHECK(json.ok()) << json.status();
@@ -32,7 +33,7 @@ inline std::unique_ptr<CausalLm> TinyLm(const std::string& name, const MapFactor
   LORIKEET_CHECK(config.ok()) << config.status();
   absl::StatusOr<std::unique_ptr<TensorSource>> source = OpenSafetensorsDirectory(dir);
   LORIKEET_CHECK(source.ok()) << source.status();
-  std::unique_ptr<CausalLm> model = BuildModel(*config, DType::kF32);
+  std::unique_ptr<CausalLm> model = BuildModel(*config, compute);
   const absl::Status status = LoadWeights(*model, DeviceSource(**source, device), factory, trainable, nullptr);
   LORIKEET_CHECK(status.ok()) << status;
   return model;
