@@ -3,9 +3,9 @@
 //        x ---------> base ----------> (+) -> y          A [r, in],  B [out, r],  u = dropout(x)*A^T  [tokens, r]
 //        `-> dropout -> A -> B -> *s ---^
 //
-// u is kept with s in it. The factors are f32 (f64 in gradient checks) and cast to x's dtype where they are used. The
-// base is not asked how it stores W, so the same code adapts dense and 4-bit weights. Ownership: the map owns its base;
-// TakeBase gives it back.
+// u is kept with s in it. The factors are f32 (f64 in gradient checks) and taken in x's dtype, cast where they are used
+// unless a ParameterCasts (autograd/parameter_casts.h) has done so for all. The base is not asked how it stores W, so
+// the same code adapts dense and 4-bit weights. Ownership: the map owns its base; TakeBase gives it back.
 #ifndef LORIKEET_PEFT_ADAPTER_MAP_H_
 #define LORIKEET_PEFT_ADAPTER_MAP_H_
 

@@ -176,6 +176,20 @@ TEST_F(Nf4CudaTest, AFewRowsTakeWeightsOfEveryKind) {
   }
 }
 
+// Rows of x by twos and one by one, and too long a one, which goes another way.
+TEST_F(Nf4CudaTest, AFewRowsMayBeLong) {
+  if (kCudaMatMul.matmul == nullptr) GTEST_SKIP() << "this build's CUDA backend has no products";
+  for (int64_t columns : {7168, 14328, 14336, 14368}) {
+    const Nf4Tensor w = *QuantizeNf4(Random({5, columns}, DType::kF32, 27));
+    const Tensor x = Random({3, columns}, DType::kF32, 28), u = Random({3, 2}, DType::kF32, 29);
+    const Tensor v = Random({2, 5}, DType::kF32, 30);
+    Tensor want = Tensor::Empty({3, 5}, DType::kF32), y = Tensor::Empty({3, 5}, DType::kF32, Cuda(0));
+    tensor::MatMulInto(want, x, false, Dequantize(w, DType::kF32), true, {.u = u, .v = v});
+    MatMulNf4Into(y, x.To(Cuda(0)), w.To(Cuda(0)), true, {.u = u.To(Cuda(0)), .v = v.To(Cuda(0))});
+    EXPECT_TRUE(tensor::IsClose(y, tensor::Values(want), 1e-4)) << columns;
+  }
+}
+
 TEST_F(Nf4CudaTest, CodesMayBeginAtAnyWord) {
   const Nf4Tensor w = QuantizeNf4(Random({12, 64}, DType::kF32, 25))->To(Cuda(0));
   Nf4Tensor moved = w;

@@ -10,7 +10,8 @@
 //   matvec         y = alpha * gain * (x*W^T + u*v) + beta * y for a few rows of x (kDotRows) and a weight [rows,
 //                  cols], cols a multiple of 8 and all of it less than 2^35 elements, straight from the codes: sums
 //                  over code * x are kept in float32 and scaled block by block, so that a weight is not rounded to x's
-//                  dtype. On the CPU products decode panels instead (nf4_panels.h)
+//                  dtype. A row of x has kNf4MatVecRowBytes at most: it is kept in shared memory. On the CPU products
+//                  decode panels instead (nf4_panels.h)
 //
 // Views are contiguous, but for those of an epilogue, and on the backend's device, as Nf4View's pointers are. Floats
 // are f32, bf16 or f16 (decode and gather_rows on the CPU: f64 too); ids i32; codes of encode u8 [(n+1)/2], of
@@ -27,6 +28,8 @@
 #include "tensor/view.h"
 
 namespace lorikeet {
+
+inline constexpr int64_t kNf4MatVecRowBytes = 56 << 10;
 
 struct Nf4Kernels {
   void (*decode)(const Nf4View& w, View y, LaunchContext) = nullptr;

@@ -15,7 +15,8 @@ constexpr int64_t kMatVecUnit = 8;  // nf4_kernels.h: the columns are a multiple
 // Straight from the codes, where the device can.
 bool IsMatVec(const Tensor& x, const Nf4Tensor& w, bool transpose_w) {
   return x.device().is_cuda() && transpose_w && x.dim(0) <= kDotRows && w.shape[1] % kMatVecUnit == 0 &&
-         w.size() / kMatVecUnit < int64_t{1} << 32 && x.dtype() != DType::kF64;
+         w.size() / kMatVecUnit < int64_t{1} << 32 &&
+         x.dim(1) * static_cast<int64_t>(SizeOf(x.dtype())) <= kNf4MatVecRowBytes && x.dtype() != DType::kF64;
 }
 
 void MatVec(Tensor& y, const Tensor& x, const Nf4Tensor& w, const tensor::Epilogue& e) {

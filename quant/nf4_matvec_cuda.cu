@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "quant/nf4_cuda.h"
+#include "quant/nf4_kernels.h"
 #include "tensor/dtype.h"
 #include "tensor/kernels/cuda_common.h"
 #include "tensor/kernels/cuda_reduce.h"
@@ -42,6 +43,7 @@ struct alignas(16) Shared {
 // parts-th step along them. All of W is less than 2^32 words.
 struct Shares {
   int32_t rows, words, groups, parts;
+  int32_t x_row;  // elements from row to row of x in shared memory: whole steps
 };
 
 // A lane's weights of a step: kWords words of each row, and what the scale of the row's words is made of.
@@ -130,17 +132,33 @@ __device__ __forceinline__ float2 Pair(const Shared& s, uint32_t word, int i, ui
   return *reinterpret_cast<const float2*>(reinterpret_cast<const char*>(s.pairs) + (entry | copy));
 }
 
-// sum[m][r] += a tile's row r . row m of x, whose part for the tile begins at x.
+// x to shared memory. There the lanes' first words of a step lie side by side, then their second ones: as they are
+// read, without conflicts. Rows that x has not are its last one.
+template <typename T, int kM, int kWords>
+__device__ __forceinline__ void LoadX(const View& x, const Shares& s, T* near_x) {
+  for (int m = 0; m < kM; ++m) {
+    const T* from = Data<T>(x) + min(int64_t{m}, x.dims[0] - 1) * x.strides[0];
+    T* to = near_x + m * s.x_row;
+    for (int i = static_cast<int>(threadIdx.x); i < s.words; i += kThreads<kM>) {
+      const int at = i - i % (32 * kWords) + i % kWords * 32 + i / kWords % 32;
+      for (int j = 0; j < kWordWeights; j += Pack<T>::kCount) {
+        Store(to + at * kWordWeights + j, Load<Pack<T>>(from + i * kWordWeights + j));
+      }
+    }
+  }
+}
+
+// sum[m][r] += a tile's row r . row m of x, whose first word for the tile is at `x`; the next row is x_row further.
 template <typename T, int kM, int kWords>
 __device__ __forceinline__ void AddTile(const Tile<kWords>& tile, const Nf4Device& w, const Shared& s, const T* x,
-                                        const int (&x_row)[kM], float (&sum)[kM][kRows]) {
+                                        int x_row, float (&sum)[kM][kRows]) {
   const auto copy = static_cast<uint32_t>(threadIdx.x % kCopies * sizeof(float2));
   float part[kM][kRows] = {};
 #pragma unroll
   for (int word = 0; word < kWords; ++word) {
     float xs[kM][kWordWeights];
 #pragma unroll
-    for (int m = 0; m < kM; ++m) LoadFloats(x + x_row[m] + word * kWordWeights, xs[m]);
+    for (int m = 0; m < kM; ++m) LoadFloats(x + m * x_row + word * 32 * kWordWeights, xs[m]);
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
 #pragma unroll
@@ -220,22 +238,23 @@ template <typename T, int kM, int kWords>
 __global__ void __launch_bounds__(kThreads<kM>)
     MatVecKernel(Nf4Device w, Shares shares, View x, View y, const __grid_constant__ MatMulEpilogue e) {
   CUDA_SHARED(Shared, s);
+  CUDA_DYNAMIC_SHARED(T, near_x);
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   const int part = warp % shares.parts, slot = warp / shares.parts, slots = kThreads<kM> / 32 / shares.parts;
   const int first = (part * 32 + lane) * kWords, step = shares.parts * 32 * kWords;
   const int grid = static_cast<int>(gridDim.x);
   Tile<kWords> tile = {};
   LoadTile(tile, w, shares, static_cast<int>(blockIdx.x) + slot * grid, first);
-  int x_row[kM];
-  for (int m = 0; m < kM; ++m) x_row[m] = min(m, static_cast<int>(x.dims[0]) - 1) * shares.words * kWordWeights;
   FillShared(w, s);
+  LoadX<T, kM, kWords>(x, shares, near_x);
   __syncthreads();
   for (int group0 = static_cast<int>(blockIdx.x); group0 < shares.groups; group0 += grid * slots) {
     const int group = group0 + slot * grid, words = group < shares.groups ? shares.words : 0;
     float sum[kM][kRows] = {};
     if (part == 0 && words > 0 && e.u.data != nullptr) AddLowRank<T, kM>(e, shares, group, sum);
     for (int c = first; c < words; c += step) {
-      AddTile<T, kM>(tile, w, s, Data<T>(x) + c * kWordWeights, x_row, sum);
+      const T* at = near_x + (c - lane * (kWords - 1)) * kWordWeights;
+      AddTile<T, kM>(tile, w, s, at, shares.x_row, sum);
       LoadTile(tile, w, shares, group, c + step);
     }
     LoadTile(tile, w, shares, group + grid * slots, first);
@@ -257,15 +276,23 @@ Shares SharesOf(int64_t rows, int64_t words, int64_t step) {
   return {.rows = static_cast<int32_t>(rows),
           .words = static_cast<int32_t>(words),
           .groups = static_cast<int32_t>(groups),
-          .parts = parts};
+          .parts = parts,
+          .x_row = static_cast<int32_t>(steps * step * kWordWeights)};
 }
+
+constexpr int64_t kLongestStep = int64_t{32} * 4 * kWordWeights;  // columns
+static_assert(kNf4MatVecRowBytes % (kLongestStep * sizeof(float)) == 0);
 
 template <typename T, int kM, int kWords>
 void Run(const Nf4View& w, const View& x, const View& y, const MatMulEpilogue& e, LaunchContext context) {
   const Shares shares = SharesOf(y.dims[1], x.dims[1] / kWordWeights, 32 * kWords);
-  CheckCuda(Launch(MatVecKernel<T, kM, kWords>, static_cast<unsigned>(std::min<int64_t>(shares.groups, kBlocks)),
-                   kThreads<kM>, 0, StreamOf(context), Nf4Device(w), shares, x, y, e),
+  const auto kernel = MatVecKernel<T, kM, kWords>;
+  CheckCuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kNf4MatVecRowBytes),
             "nf4 matvec");
+  CheckCuda(
+      Launch(kernel, static_cast<unsigned>(std::min<int64_t>(shares.groups, kBlocks)), kThreads<kM>,
+             kM * static_cast<size_t>(shares.x_row) * sizeof(T), StreamOf(context), Nf4Device(w), shares, x, y, e),
+      "nf4 matvec");
 }
 
 // Whole packs of codes in every row, each within a block, or single words.
@@ -278,17 +305,38 @@ void RunM(const Nf4View& w, const View& x, const View& y, const MatMulEpilogue& 
   HasPacks(w, x) ? Run<T, kM, 4>(w, x, y, e, context) : Run<T, kM, 1>(w, x, y, e, context);
 }
 
+View RowsOf(View v, int64_t first, int64_t count) {
+  if (v.data == nullptr) return v;
+  v.data = v.ptr<char>() + first * v.strides[0] * static_cast<int64_t>(SizeOf(v.dtype));
+  v.dims[0] = count;
+  return v;
+}
+
+// As many rows at a time as fit.
+template <typename T>
+void RunRows(const Nf4View& w, const View& x, const View& y, MatMulEpilogue e, LaunchContext context) {
+  const int64_t steps = (x.dims[1] + kLongestStep - 1) / kLongestStep;
+  const int64_t fit = kNf4MatVecRowBytes / std::max<int64_t>(steps * kLongestStep * sizeof(T), 1);
+  const int64_t at_once = fit >= 4 ? 4 : fit >= 2 ? 2 : 1;
+  const View u = e.u;
+  for (int64_t m = 0; m < x.dims[0]; m += at_once) {
+    const int64_t count = std::min(at_once, x.dims[0] - m);
+    const View xs = RowsOf(x, m, count), ys = RowsOf(y, m, count);
+    e.u = RowsOf(u, m, count);
+    count == 1   ? RunM<T, 1>(w, xs, ys, e, context)
+    : count == 2 ? RunM<T, 2>(w, xs, ys, e, context)
+                 : RunM<T, 4>(w, xs, ys, e, context);
+  }
+}
+
 }  // namespace
 
 void Nf4MatVec(const Nf4View& w, View x, View y, const MatMulEpilogue& e, LaunchContext context) {
   if (y.size() == 0) return;
   static_assert(kDotRows == 4);
   DispatchFloat(x.dtype, "nf4 matvec", [&](auto type) {
-    using T = decltype(type);
     DispatchFloat(y.dtype, "nf4 matvec", [](auto) {});
-    x.dims[0] == 1   ? RunM<T, 1>(w, x, y, e, context)
-    : x.dims[0] == 2 ? RunM<T, 2>(w, x, y, e, context)
-                     : RunM<T, 4>(w, x, y, e, context);
+    RunRows<decltype(type)>(w, x, y, e, context);
   });
 }
 
