@@ -121,7 +121,7 @@ __device__ inline void Deliver(const ReduceArgs& a, int64_t piece, int64_t outpu
 
 // A group of threads has one piece of one output: neighbours in memory, where the reduced elements are.
 template <typename Op, typename T, int kCount>
-__global__ void ReduceRowsKernel(ReduceArgs a) {
+__global__ void __launch_bounds__(kBlockThreads) ReduceRowsKernel(ReduceArgs a) {
   const int64_t tasks = a.outputs * a.pieces;
   for (int64_t first = static_cast<int64_t>(blockIdx.x) * blockDim.y; first < tasks;
        first += static_cast<int64_t>(gridDim.x) * blockDim.y) {
@@ -244,17 +244,18 @@ bool ElementsInChunks(const ReduceArgs& a, int64_t count) {
   if (a.reduced.rank != 1 || !InChunks(a.reduced, count) || a.reduced.strides[0] != 1) return false;
   if (a.elements % count != 0) return false;
   for (int d = 0; d < a.kept.rank; ++d) {
-    if (a.kept.strides[d] % count != 0) return false;
+    if (a.kept.dims[d] > 1 && a.kept.strides[d] % count != 0) return false;  // a single output has a stride, too
   }
   return true;
 }
 
-// Enough pieces to occupy a device, none of less than kMinPiece elements; a matter of the shape alone.
-void SetPieces(ReduceArgs& a, int64_t groups, int64_t min_piece) {
+// Enough pieces to occupy a device, none of less than min_piece elements, each but the last of a multiple of `unit`; a
+// matter of the shape alone.
+void SetPieces(ReduceArgs& a, int64_t groups, int64_t min_piece, int64_t unit) {
   constexpr int64_t kGroupsWanted = 2048;
   const int64_t most = (a.elements + min_piece - 1) / min_piece, wanted = kGroupsWanted / groups;
   const int64_t pieces = wanted < 1 ? 1 : wanted > most ? most : wanted;
-  a.piece = pieces < 2 ? a.elements : ((a.elements + pieces - 1) / pieces + 7) / 8 * 8;
+  a.piece = pieces < 2 ? a.elements : ((a.elements + pieces - 1) / pieces + unit - 1) / unit * unit;
   a.pieces = pieces < 2 ? 1 : (a.elements + a.piece - 1) / a.piece;
 }
 
@@ -293,9 +294,9 @@ void ReduceTo(const View& x, double scale, const View& y, cudaStream_t stream) {
       a.outputs > 1 && a.kept.strides[a.kept.rank - 1] == 1 && a.reduced.strides[a.reduced.rank - 1] != 1;
   const bool packs = columns ? ColumnsInChunks(a, count) : ElementsInChunks(a, count);
   if (columns) {
-    SetPieces(a, (a.outputs + kLanes * count - 1) / (kLanes * count), 64);
+    SetPieces(a, (a.outputs + kLanes * count - 1) / (kLanes * count), 64, 8);
   } else {
-    SetPieces(a, a.outputs, 8192);
+    SetPieces(a, a.outputs, 8192, 8192);  // rounds of kAhead chunks for every thread
   }
   if (a.pieces > 1) {
     const size_t bytes = static_cast<size_t>(a.pieces * a.outputs) * sizeof(double);
