@@ -15,6 +15,9 @@
 namespace lorikeet {
 namespace {
 
+// Blocks of the store that saving and loading hold in memory at a time, however large its pages are.
+constexpr int64_t kMostVisited = 16 * 1024;
+
 // How a parameter's moments lie in a store of some dtype.
 struct Layout {
   DType dtype;     // of the moments: the store's, or f32 in a store of bytes
@@ -203,13 +206,17 @@ absl::Status AdamW::VisitMoment(int tensor, bool modify, absl::FunctionRef<absl:
   const Layout layout = LayoutOf(*parameters_[parameter], store_->dtype());
   const int64_t first = begins_[parameter];
   const int64_t last = first + SavedShape(*parameters_[parameter], layout).size() * layout.unit;
+  const int64_t most = kMostVisited * BlockElements(store_->dtype());
   for (int64_t at = first; at < last;) {
     const int page = static_cast<int>(at / store_->page_elements());
     absl::StatusOr<StatePage> state = store_->Acquire(page);
     if (!state.ok()) return state.status();
     const int64_t begin = at - state->begin, end = std::min(last - state->begin, state->m.dims[0]);
-    const View piece = As(Part(second ? state->v : state->m, begin, end), layout.dtype);
-    const absl::Status done = f(piece, (at - first) / layout.unit);
+    absl::Status done;
+    for (int64_t from = begin; from < end && done.ok(); from += most) {
+      const View piece = As(Part(second ? state->v : state->m, from, std::min(end, from + most)), layout.dtype);
+      done = f(piece, (state->begin + from - first) / layout.unit);
+    }
     store_->Release(page, modify);
     if (!done.ok()) return done;
     at = state->begin + end;

@@ -107,7 +107,7 @@ class AdamW {
   std::vector<int> Walk() const;
   Segments SegmentsOf(const StatePage& state, int page, double lr) const;
   void UpdatePage(const StatePage& state, int page, double lr, const AdamWStep& step) const;
-  // Calls f(piece, its first element) for every run of StateTensors()[tensor] that lies in one page.
+  // Calls f(piece, its first element) for all of StateTensors()[tensor], in pieces that lie in one page each.
   absl::Status VisitMoment(int tensor, bool modify, absl::FunctionRef<absl::Status(View, int64_t begin)> f);
 
   std::vector<Parameter*> parameters_;

@@ -7,14 +7,15 @@
 namespace lorikeet {
 namespace {
 
-constexpr int64_t kBlocksAPage = 16 * 1024;
+// Everything is one page: on a GPU, every page is a launch, which begins and ends with few threads at work.
+int64_t WholePage(int64_t elements, DType dtype) { return std::max(elements, BlockElements(dtype)); }
 
 }  // namespace
 
 ResidentStore::ResidentStore(int64_t elements, DType dtype, Device device, int64_t page_elements)
     : m_(Tensor::Zeros({elements}, dtype, device)),
       v_(Tensor::Zeros({elements}, dtype, device)),
-      page_elements_(page_elements > 0 ? page_elements : kBlocksAPage * BlockElements(dtype)) {
+      page_elements_(page_elements > 0 ? page_elements : WholePage(elements, dtype)) {
   LORIKEET_CHECK(elements % BlockElements(dtype) == 0) << "ResidentStore: " << elements << " elements";
   LORIKEET_CHECK(page_elements_ % BlockElements(dtype) == 0) << "ResidentStore: pages of " << page_elements;
 }

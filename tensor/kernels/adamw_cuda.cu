@@ -28,7 +28,8 @@ using internal::UpdateElement;
 using internal::Vectorisable;
 
 using Floats = Pack<float>;
-constexpr int64_t kElementsABlock = 4 * Floats::kCount * kBlockThreads;
+// Short blocks: the last of them keep few multiprocessors busy, and for as long as one block takes.
+constexpr int64_t kElementsABlock = 2 * Floats::kCount * kBlockThreads;
 
 struct Pointers {
   const float* g;
