@@ -21,8 +21,10 @@ using internal::CheckCuda;
 using internal::Chunk;
 using internal::Data;
 using internal::DispatchFloat;
+using internal::Kept;
 using internal::kPackBytes;
 using internal::kPartThreads;
+using internal::LaunchParts;
 using internal::MaxSum;
 using internal::Narrow;
 using internal::PartLoop;
@@ -98,12 +100,12 @@ struct Args {
 // True for the block that has the row's last part, with the row's summary; the loss is then known.
 template <typename T>
 __device__ bool Summarise(const Args<T>& a, const RowParts<RowSummary>& parts, const PartLoop& loop, int64_t target,
-                          RowSummary* row) {
+                          const Kept<T>& kept, RowSummary* row) {
   RowSummary r;
   float z_target = 0;
   WithCap(a.cap, [&](auto cap) {
     z_target = cap(ToFloat(a.Row(loop.row())[target]));
-    a.Part(loop, parts.parts).Each([&](const auto& x, int64_t at) {
+    a.Part(loop, parts.parts).Each(kept, [&](const auto& x, int64_t at) {
       constexpr int kN = sizeof(x) / sizeof(float);
       float z[kN];
       for (int j = 0; j < kN; ++j) z[j] = cap(x[j]);
@@ -150,7 +152,7 @@ __global__ void __launch_bounds__(kPartThreads)
     if (target < 0) {
       Ignore(a, loop.row());
     } else {
-      Summarise(a, parts, loop, target, &r);
+      Summarise(a, parts, loop, target, Kept<T>{nullptr, 0}, &r);
     }
   }
 }
@@ -168,9 +170,10 @@ __device__ inline void StoreGrad(const float (&dx)[kN], D* at) {
 
 // dlogits may be the logits.
 template <typename T, typename D, typename Cap>
-__device__ void WriteGrad(const RowSpan<T>& row, Cap cap, const RowSummary& r, int64_t target, float scale, D* out) {
+__device__ void WriteGrad(const RowSpan<T>& row, const Kept<T>& kept, Cap cap, const RowSummary& r, int64_t target,
+                          float scale, D* out) {
   const float factor = scale / r.z.sum;
-  row.Each([&](const auto& x, int64_t at) {
+  row.EachAgain(kept, [&](const auto& x, int64_t at) {
     constexpr int kN = sizeof(x) / sizeof(float);
     float dx[kN];
     for (int j = 0; j < kN; ++j) {
@@ -186,7 +189,7 @@ __device__ void WriteGrad(const RowSpan<T>& row, Cap cap, const RowSummary& r, i
 
 template <typename T, typename D>
 __device__ void WriteZeros(const RowSpan<T>& span, D* out) {
-  span.Each([&](const auto& x, int64_t at) {
+  span.Each(Kept<T>{nullptr, 0}, [&](const auto& x, int64_t at) {
     constexpr int kN = sizeof(x) / sizeof(float);
     const float zeros[kN] = {};
     StoreGrad(zeros, out + at);
@@ -196,6 +199,8 @@ __device__ void WriteZeros(const RowSpan<T>& span, D* out) {
 template <typename T, typename D>
 __global__ void __launch_bounds__(kPartThreads)
     LossAndGradKernel(const __grid_constant__ Args<T> a, RowParts<RowSummary> parts, D* dlogits) {
+  CUDA_DYNAMIC_SHARED(uint4, shared);
+  const auto kept = parts.template KeptIn<T>(shared);
   for (PartLoop loop(parts); loop.More(); loop.Next()) {
     const int64_t target = TargetOf(a, loop.row()), vocab = a.logits.dims[1];
     D* out = dlogits + loop.row() * vocab;
@@ -203,9 +208,9 @@ __global__ void __launch_bounds__(kPartThreads)
     if (target < 0) {
       Ignore(a, loop.row());
       WriteZeros(a.Part(loop, parts.parts), out);
-    } else if (Summarise(a, parts, loop, target, &r)) {
+    } else if (Summarise(a, parts, loop, target, kept, &r)) {
       const RowSpan<T> row(a.Row(loop.row()), 0, vocab);
-      WithCap(a.cap, [&](auto cap) { WriteGrad(row, cap, r, target, *a.scale, out); });
+      WithCap(a.cap, [&](auto cap) { WriteGrad(row, kept, cap, r, target, *a.scale, out); });
     }
   }
 }
@@ -217,17 +222,17 @@ Args<T> ArgsOf(const View& logits, const View& targets, const float* scale, doub
           scale,  losses.ptr<float>(),    correct.ptr<int32_t>()};
 }
 
-RowParts<RowSummary> PartsOfRows(const View& logits, LaunchContext context) {
+RowParts<RowSummary> PartsOfRows(const View& logits, bool reads_again, LaunchContext context) {
   const int64_t bytes = logits.dims[1] * static_cast<int64_t>(SizeOf(logits.dtype));
-  return PartsOf<RowSummary>(logits.dims[0], bytes, StreamOf(context));
+  return PartsOf<RowSummary>(logits.dims[0], bytes, reads_again, StreamOf(context));
 }
 
 void Loss(View logits, View targets, double softcap, View losses, View correct, LaunchContext context) {
   if (logits.dims[0] == 0) return;
-  const auto parts = PartsOfRows(logits, context);
+  const auto parts = PartsOfRows(logits, false, context);
   DispatchFloat(logits.dtype, "CrossEntropy", [&]<typename T>(T) {
-    CheckCuda(Launch(LossKernel<T>, parts.blocks(), kPartThreads, 0, StreamOf(context),
-                     ArgsOf<T>(logits, targets, nullptr, softcap, losses, correct), parts),
+    CheckCuda(LaunchParts(LossKernel<T>, parts, StreamOf(context),
+                          ArgsOf<T>(logits, targets, nullptr, softcap, losses, correct), parts),
               "cross-entropy");
   });
 }
@@ -235,13 +240,13 @@ void Loss(View logits, View targets, double softcap, View losses, View correct, 
 void LossAndGrad(View logits, View targets, View scale, double softcap, View losses, View correct, View dlogits,
                  LaunchContext context) {
   if (logits.dims[0] == 0) return;
-  const auto parts = PartsOfRows(logits, context);
+  const auto parts = PartsOfRows(logits, true, context);
   DispatchFloat(logits.dtype, "CrossEntropy", [&]<typename T>(T) {
     DispatchFloat(dlogits.dtype, "CrossEntropy", [&]<typename D>(D) {
-      CheckCuda(
-          Launch(LossAndGradKernel<T, D>, parts.blocks(), kPartThreads, 0, StreamOf(context),
-                 ArgsOf<T>(logits, targets, scale.ptr<float>(), softcap, losses, correct), parts, dlogits.ptr<D>()),
-          "cross-entropy gradient");
+      CheckCuda(LaunchParts(LossAndGradKernel<T, D>, parts, StreamOf(context),
+                            ArgsOf<T>(logits, targets, scale.ptr<float>(), softcap, losses, correct), parts,
+                            dlogits.ptr<D>()),
+                "cross-entropy gradient");
     });
   });
 }

@@ -57,8 +57,10 @@ TEST_P(CrossEntropyCudaTest, VocabulariesOfEverySizeAgree) {
   }
   const int64_t vocab = 18001;  // a thread has several chunks
   ExpectAgrees(Values({2, vocab}, 1, -6, 6), SomeTargets(2, vocab), 0, GetParam());
-  const int64_t long_vocab = 70001;  // a row has several parts, at addresses that chunks do not fit
-  ExpectAgrees(Values({5, long_vocab}, 1, -6, 6), SomeTargets(5, long_vocab), 0, GetParam());
+  // More than shared memory keeps, and a row of several parts; both at addresses that chunks do not fit.
+  for (int64_t long_vocab : {70001, 328001}) {
+    ExpectAgrees(Values({5, long_vocab}, 1, -6, 6), SomeTargets(5, long_vocab), 0, GetParam());
+  }
   ExpectAgrees(Values({0, 8}, 1), SomeTargets(0, 8), 0, GetParam());
 }
 

@@ -1,15 +1,18 @@
-// Long rows, read twice: first for what the whole row tells, then to write something of every element. A row is cut in
-// parts, which blocks read side by side; whichever of them is the last to have finished goes on to the second reading,
-// of the whole row. So few rows are under way at once, and what is read again is still in the device's cache.
+// Long rows, read twice: first for what the whole row tells, then to write something of every element. A block has a
+// row, of which it keeps in shared memory as much as there is room for. The longest rows are cut in parts, which blocks
+// read side by side; whichever of them is the last to have finished goes on to the second reading, of the whole row.
 //
-//   const RowParts parts = PartsOf<Summary>(rows, bytes of a row, stream);
-//   Launch(Kernel, parts.blocks(), threads, 0, stream, parts, ...);
+//   const RowParts parts = PartsOf<Summary>(rows, bytes of a row, whether it is read again, stream);
+//   LaunchParts(Kernel, parts, stream, parts, ...);
 //
 //   __global__ void Kernel(RowParts<Summary> parts, ...) {
+//     CUDA_DYNAMIC_SHARED(uint4, shared);
+//     const auto kept = parts.KeptIn<T>(shared);
 //     for (PartLoop loop(parts); loop.More(); loop.Next()) {
-//       Summary s = ... of loop.part() of row loop.row() ...;     // the same in every thread of the block
+//       SpanOf(row, columns, loop, parts.parts).Each(kept, ...);
+//       Summary s = ...;                                            // the same in every thread of the block
 //       if (!Complete(parts, loop, &s)) continue;                 // another block has the rest to do
-//       ... s is the row's ...
+//       RowSpan<T>(row, 0, columns).EachAgain(kept, ...);           // s is the row's
 //
 // Summaries are taken together in the order of the parts, by s.Take(next), so that a result does not depend on who was
 // last. Only for .cu files.
@@ -22,6 +25,7 @@
 #include <cstdint>
 #include <limits>
 #include <type_traits>
+#include <utility>
 
 #include "tensor/kernels/cuda_chunk.h"
 #include "tensor/kernels/cuda_common.h"
@@ -33,24 +37,52 @@
 namespace lorikeet::internal {
 
 inline constexpr int kPartThreads = 1024;  // one such block fills a multiprocessor, nearly
-inline constexpr int64_t kPartBytes = 128 << 10, kMaxParts = 16;
+inline constexpr int64_t kPartBytes = 640 << 10, kMaxParts = 16;
+
+// How much of a row of one part a block keeps in its shared memory, so that less is read again: what the device has,
+// less 2 KB for variables, in steps of what all threads take at once.
+inline int64_t KeptBytes(int64_t row_bytes) {
+  static const int64_t limit = [] {
+    int most = 0;
+    return cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0) == cudaSuccess ? most : 0;
+  }();
+  constexpr int64_t kStep = kPartThreads * kPackBytes;
+  const int64_t most = (limit - 2048) / kStep, wanted = (row_bytes + kStep - 1) / kStep;
+  return (wanted < most ? wanted : most < 0 ? 0 : most) * kStep;
+}
+
+// Chunks of a row in shared memory: its first ones.
+template <typename T>
+struct Kept {
+  using Raw = RawChunk<T, static_cast<int>(kPackBytes / sizeof(T))>;
+  Raw* chunk;
+  int64_t chunks;  // no more than these
+};
 
 template <typename Summary>
 struct RowParts {
-  int64_t rows, parts;
-  Summary* summaries;  // [rows, parts]
-  uint32_t* finished;  // [rows], of the parts
+  int64_t rows, parts, kept_bytes;  // of dynamic shared memory
+  Summary* summaries;               // [rows, parts]
+  uint32_t* finished;               // [rows], of the parts
 
+  template <typename T>
+  __device__ Kept<T> KeptIn(void* shared) const {
+    return {static_cast<typename Kept<T>::Raw*>(shared), kept_bytes / kPackBytes};
+  }
   unsigned blocks() const { return static_cast<unsigned>(rows * parts < (1 << 30) ? rows * parts : 1 << 30); }
 };
 
-// How many parts is a matter of the row's size alone.
+// How many parts is a matter of the row's size alone. A row of several is read again as a whole, by a block that knows
+// one of them: nothing is kept of it.
 template <typename Summary>
-RowParts<Summary> PartsOf(int64_t rows, int64_t row_bytes, cudaStream_t stream) {
+RowParts<Summary> PartsOf(int64_t rows, int64_t row_bytes, bool reads_again, cudaStream_t stream) {
   static_assert(std::is_trivially_copyable_v<Summary>);
   const int64_t parts = (row_bytes + kPartBytes - 1) / kPartBytes;
-  RowParts<Summary> p = {rows, parts < 1 ? 1 : (parts < kMaxParts ? parts : kMaxParts), nullptr, nullptr};
-  if (p.parts == 1) return p;
+  RowParts<Summary> p = {rows, parts < 1 ? 1 : (parts < kMaxParts ? parts : kMaxParts), 0, nullptr, nullptr};
+  if (p.parts == 1) {
+    p.kept_bytes = reads_again ? KeptBytes(row_bytes) : 0;
+    return p;
+  }
   const size_t counts = static_cast<size_t>(rows) * sizeof(uint32_t);
   const size_t aligned = (counts + alignof(Summary) - 1) / alignof(Summary) * alignof(Summary);
   void* scratch = CudaScratch(kCudaScratchPartials, aligned + static_cast<size_t>(rows * p.parts) * sizeof(Summary));
@@ -58,6 +90,17 @@ RowParts<Summary> PartsOf(int64_t rows, int64_t row_bytes, cudaStream_t stream) 
   p.summaries = reinterpret_cast<Summary*>(static_cast<char*>(scratch) + aligned);
   CheckCuda(cudaMemsetAsync(p.finished, 0, counts, stream), "parts of rows");
   return p;
+}
+
+template <typename Kernel, typename Summary, typename... A>
+cudaError_t LaunchParts(Kernel* kernel, const RowParts<Summary>& p, cudaStream_t stream, A&&... args) {
+  const auto shared = static_cast<size_t>(p.kept_bytes);
+  if (shared > 0) {
+    const cudaError_t error =
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
+    if (error != cudaSuccess) return error;
+  }
+  return Launch(kernel, p.blocks(), kPartThreads, shared, stream, std::forward<A>(args)...);
 }
 
 // A block's tasks: all parts of a row, then those of the next.
@@ -80,8 +123,8 @@ class PartLoop {
 template <typename T>
 struct RowSpan {
   static constexpr int kCount = static_cast<int>(kPackBytes / sizeof(T));
-  static constexpr int kAhead = 16 / kCount;  // chunks that a thread asks for before it looks at the first
-  const T* x;                                 // the row
+  static constexpr int kAhead = 4;  // chunks that a thread asks for before it looks at the first
+  const T* x;                       // the row
   int64_t begin, end, first, chunks;
 
   __device__ RowSpan(const T* row, int64_t begin, int64_t end) : x(row), begin(begin), end(end) {
@@ -89,27 +132,56 @@ struct RowSpan {
     first = min(end, begin + static_cast<int64_t>((kPackBytes - past) % kPackBytes / sizeof(T)));
     chunks = (end - first) / kCount;
   }
-  // f(v, i): kCount or one elements from i on.
+  // f(v, i): kCount or one elements from i on. The first chunks are kept.
   template <typename F>
-  __device__ void Each(F f) const {
-    const int64_t step = kPartThreads;
-    if (begin + threadIdx.x < first) One(begin + threadIdx.x, f);
-    for (int64_t c = threadIdx.x; c < chunks; c += kAhead * step) {
-      RawChunk<T, kCount> ahead[kAhead];
-      CUDA_UNROLL
-      for (int k = 0; k < kAhead; ++k) {
-        ahead[k] = LoadRaw<kCount>(x + first + min(c + k * step, chunks - 1) * kCount);  // never past the end
-      }
-      CUDA_UNROLL
-      for (int k = 0; k < kAhead; ++k) {
-        if (c + k * step < chunks) Pass(ahead[k], first + (c + k * step) * kCount, f);
-      }
-    }
-    const int64_t tail = first + chunks * kCount + threadIdx.x;
-    if (tail < end) One(tail, f);
+  __device__ void Each(const Kept<T>& kept, F f) const {
+    const auto use = [&](const auto& chunk, int64_t c) {
+      if (c < kept.chunks) kept.chunk[c] = chunk;
+      Pass(chunk, first + c * kCount, f);
+    };
+    InChunks(
+        chunks, [&](int64_t c) { return Read<false>(c); }, use);
+    Ends(f);
+  }
+  // Once more, after a barrier: what was read last is the first, since it is still in the device's cache.
+  template <typename F>
+  __device__ void EachAgain(const Kept<T>& kept, F f) const {
+    Ends(f);
+    const int64_t mine = min(chunks, kept.chunks), last = chunks - 1;
+    const auto use = [&](const auto& chunk, int64_t c) { Pass(chunk, first + c * kCount, f); };
+    const auto use_from_end = [&](const auto& chunk, int64_t c) { use(chunk, last - c); };
+    InChunks(
+        chunks - mine, [&](int64_t c) { return Read<true>(last - c); }, use_from_end);
+    InChunks(
+        mine, [&](int64_t c) { return kept.chunk[c]; }, use);
+    if (kept.chunks > 0) __syncthreads();  // they may be written again
   }
 
  private:
+  template <bool kOnce>
+  __device__ RawChunk<T, kCount> Read(int64_t c) const {
+    return LoadRaw<kCount, kOnce>(x + first + c * kCount);
+  }
+  // use(read(c), c) for those c from 0 to n - 1 that are this thread's.
+  template <typename R, typename F>
+  __device__ void InChunks(int64_t n, R read, F use) const {
+    const int64_t step = kPartThreads;
+    for (int64_t c = threadIdx.x; c < n; c += kAhead * step) {
+      RawChunk<T, kCount> ahead[kAhead];
+      CUDA_UNROLL
+      for (int k = 0; k < kAhead; ++k) ahead[k] = read(min(c + k * step, n - 1));  // never past the end
+      CUDA_UNROLL
+      for (int k = 0; k < kAhead; ++k) {
+        if (c + k * step < n) use(ahead[k], c + k * step);
+      }
+    }
+  }
+  template <typename F>
+  __device__ void Ends(F f) const {
+    if (begin + threadIdx.x < first) One(begin + threadIdx.x, f);
+    const int64_t tail = first + chunks * kCount + threadIdx.x;
+    if (tail < end) One(tail, f);
+  }
   template <int kN, typename F>
   __device__ static void Pass(const RawChunk<T, kN>& chunk, int64_t i, F f) {
     float v[kN];

@@ -24,6 +24,7 @@ using internal::GroupReduce;
 using internal::GroupSum;
 using internal::kMaxRowThreads;
 using internal::kPartThreads;
+using internal::LaunchParts;
 using internal::MaxSum;
 using internal::Narrow;
 using internal::PartLoop;
@@ -132,15 +133,17 @@ __global__ void __launch_bounds__(kMaxRowThreads) ForwardKernel(Rows<T> x, Rows<
 template <typename Row, typename T>
 __global__ void __launch_bounds__(kPartThreads)
     LongForwardKernel(Rows<T> x, Rows<T> y, int64_t columns, RowParts<MaxSum> parts) {
+  CUDA_DYNAMIC_SHARED(uint4, shared);
+  const auto kept = parts.template KeptIn<T>(shared);
   for (PartLoop loop(parts); loop.More(); loop.Next()) {
     const T* row = x.data + loop.row() * x.row_stride;
     T* out = y.data + loop.row() * y.row_stride;
     MaxSum s;
-    SpanOf(row, columns, loop, parts.parts).Each([&](const auto& v, int64_t) { s.Add(v); });
+    SpanOf(row, columns, loop, parts.parts).Each(kept, [&](const auto& v, int64_t) { s.Add(v); });
     s.Combine();
     if (!Complete(parts, loop, &s)) continue;
     const Row f(MaxSum::Shift(s.max), s.sum);
-    RowSpan<T>(row, 0, columns).Each([&](const auto& v, int64_t at) {
+    RowSpan<T>(row, 0, columns).EachAgain(kept, [&](const auto& v, int64_t at) {
       float e[sizeof(v) / sizeof(float)];
       for (size_t j = 0; j < sizeof(v) / sizeof(float); ++j) e[j] = f.template Of<T>(v[j]);
       StoreChunk<true>(Narrow<T>(e), out + at);
@@ -195,9 +198,10 @@ void Forward(View x, View y, LaunchContext context) {
   const RowPlan plan = PlanRows({x, y});
   DispatchFloat(x.dtype, "softmax", [&]<typename T>(T) {
     if (plan.packs && plan.kept == 0) {
-      const auto parts = PartsOf<MaxSum>(x.dims[0], x.dims[1] * static_cast<int64_t>(sizeof(T)), StreamOf(context));
-      CheckCuda(Launch(LongForwardKernel<Row, T>, parts.blocks(), kPartThreads, 0, StreamOf(context), RowsOf<T>(x),
-                       RowsOf<T>(y), x.dims[1], parts),
+      const auto parts =
+          PartsOf<MaxSum>(x.dims[0], x.dims[1] * static_cast<int64_t>(sizeof(T)), true, StreamOf(context));
+      CheckCuda(LaunchParts(LongForwardKernel<Row, T>, parts, StreamOf(context), RowsOf<T>(x), RowsOf<T>(y), x.dims[1],
+                            parts),
                 "softmax");
       return;
     }

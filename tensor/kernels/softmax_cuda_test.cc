@@ -38,7 +38,8 @@ TEST_P(SoftmaxCudaTest, RowsOfEveryLengthAgree) {
     ExpectAllAgree(Values({9, d}, 1, -8, 8));
   }
   ExpectAllAgree(Values({2, 17 * 1024}, 1, -8, 8));  // longer than what registers keep
-  ExpectAllAgree(Values({3, 72000}, 1, -8, 8));      // in several parts
+  ExpectAllAgree(Values({3, 72000}, 1, -8, 8));      // than what shared memory keeps
+  ExpectAllAgree(Values({2, 328000}, 1, -8, 8));     // in several parts
   ExpectAllAgree(Values({3, 5003}, 1, -8, 8));
   ExpectAllAgree(Values({0, 8}, 1));
 }
