@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "tensor/dtype.h"
+#include "tensor/kernels/cuda_chunk.h"
 #include "tensor/kernels/cuda_vector.h"
 #include "tensor/kernels/matmul_cuda.h"
 #include "third_party/cuda/runtime.h"
@@ -54,17 +55,23 @@ inline constexpr int kFinishRun = 8;  // columns at a time: 16 bytes of a 16-bit
 // The 8 columns from `column` on, or as many as there are.
 template <typename Y>
 __device__ __forceinline__ void FinishRun(const CudaEpilogue& e, const float* sums, int64_t row, int64_t column) {
-  constexpr int kCount = Pack<Y>::kCount;
   if (!e.vector || column + kFinishRun > e.columns) {
     for (int j = 0; j < kFinishRun && column + j < e.columns; ++j) Finish<Y>(e, sums[j], row, column + j);
     return;
   }
+  constexpr int kCount = Pack<Y>::kCount;
   for (int j = 0; j < kFinishRun; j += kCount) {
     Y* at = static_cast<Y*>(e.y) + row * e.y_row + column + j;
-    Pack<Y> pack = {};
-    if (e.beta != 0) pack = Load<Pack<Y>>(at);
-    for (int c = 0; c < kCount; ++c) pack.v[c] = Finished(e, sums[j + c], column + j + c, &pack.v[c]);
-    Store(at, pack);
+    float v[kCount], old[kCount] = {};
+    for (int c = 0; c < kCount; ++c) v[c] = e.alpha * sums[j + c];
+    if (e.gain != nullptr) {
+      for (int c = 0; c < kCount; ++c) v[c] *= e.gain[column + j + c];
+    }
+    if (e.beta != 0) {
+      Widen(LoadChunk<kCount>(at), old);
+      for (int c = 0; c < kCount; ++c) v[c] = fmaf(e.beta, old[c], v[c]);
+    }
+    StoreChunk(Narrow<Y>(v), at);
   }
 }
 

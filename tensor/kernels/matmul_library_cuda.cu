@@ -4,7 +4,9 @@
 
 #include "tensor/dtype.h"
 #include "tensor/kernels/cuda_common.h"
+#include "tensor/kernels/cuda_map.h"
 #include "tensor/kernels/cuda_scratch.h"
+#include "tensor/kernels/cuda_vector.h"
 #include "tensor/kernels/launch.h"
 #include "tensor/kernels/matmul_cuda.h"
 #include "tensor/kernels/matmul_epilogue_cuda.h"
@@ -61,25 +63,39 @@ CudaOperand Widened(const CudaOperand& x, LaunchContext context) {
   return {.data = out, .dtype = DType::kF32, .n = x.n, .k = x.k, .stride_n = x.k, .stride_k = 1};
 }
 
+// kFinishRun sums of a row of z, of which there are `count` left. vector: 16 bytes at once, where there are so many.
+template <typename Z>
+__device__ __forceinline__ void ReadSums(const Z* z, int64_t count, bool vector, float (&sums)[kFinishRun]) {
+  constexpr int kPack = Pack<Z>::kCount;
+  if (!vector || count < kFinishRun) {
+    for (int j = 0; j < kFinishRun; ++j) sums[j] = j < count ? static_cast<float>(z[j]) : 0.0f;
+    return;
+  }
+  for (int j = 0; j < kFinishRun; j += kPack) {
+    const auto pack = Load<Pack<Z>>(z + j);
+    for (int i = 0; i < kPack; ++i) sums[j + i] = static_cast<float>(pack.v[i]);
+  }
+}
+
 // z may be y itself: each run is read before it is written.
 template <typename Z, typename Y>
-__global__ void FinishKernel(const Z* z, int64_t z_row, CudaEpilogue e) {
-  const int64_t per_row = (e.columns + kFinishRun - 1) / kFinishRun;
-  for (int64_t i = FirstIndex(); i < e.rows * per_row; i += IndexStride()) {
-    const int64_t row = i / per_row, column = i % per_row * kFinishRun;
-    float sums[kFinishRun];
-    for (int j = 0; j < kFinishRun; ++j) {
-      sums[j] = column + j < e.columns ? static_cast<float>(z[row * z_row + column + j]) : 0.0f;
+__global__ void FinishKernel(const Z* z, int64_t z_row, bool vector, CudaEpilogue e) {
+  for (int64_t row = static_cast<int64_t>(blockIdx.y) * blockDim.y + threadIdx.y; row < e.rows;
+       row += static_cast<int64_t>(gridDim.y) * blockDim.y) {
+    for (int64_t column = FirstIndex() * kFinishRun; column < e.columns; column += IndexStride() * kFinishRun) {
+      float sums[kFinishRun];
+      ReadSums(z + row * z_row + column, e.columns - column, vector, sums);
+      FinishRun<Y>(e, sums, row, column);
     }
-    FinishRun<Y>(e, sums, row, column);
   }
 }
 
 template <typename Z, typename Y>
 void FinishFrom(const void* z, int64_t z_row, const CudaEpilogue& e, LaunchContext context) {
-  const int64_t runs = e.rows * ((e.columns + kFinishRun - 1) / kFinishRun);
-  CheckCuda(Launch(FinishKernel<Z, Y>, GridFor(runs), kBlockThreads, 0, StreamOf(context), static_cast<const Z*>(z),
-                   z_row, e),
+  const MapGrid grid = MapGridFor(e.rows, (e.columns + kFinishRun - 1) / kFinishRun);
+  const bool vector = z_row % Pack<Z>::kCount == 0 && reinterpret_cast<uintptr_t>(z) % kPackBytes == 0;
+  CheckCuda(Launch(FinishKernel<Z, Y>, grid.grid, grid.block, 0, StreamOf(context), static_cast<const Z*>(z), z_row,
+                   vector, e),
             "matmul");
 }
 
