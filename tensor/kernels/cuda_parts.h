@@ -36,7 +36,7 @@
 
 namespace lorikeet::internal {
 
-inline constexpr int kPartThreads = 1024;  // one such block fills a multiprocessor, nearly
+inline constexpr int kPartThreads = 1024;  // at most: one such block fills a multiprocessor, nearly
 inline constexpr int64_t kPartBytes = 640 << 10, kMaxParts = 16;
 
 // How much of a row of one part a block keeps in its shared memory, so that less is read again: what the device has,
@@ -62,6 +62,7 @@ struct Kept {
 template <typename Summary>
 struct RowParts {
   int64_t rows, parts, kept_bytes;  // of dynamic shared memory
+  unsigned threads;                 // of a block: fewer for short rows
   Summary* summaries;               // [rows, parts]
   uint32_t* finished;               // [rows], of the parts
 
@@ -78,7 +79,9 @@ template <typename Summary>
 RowParts<Summary> PartsOf(int64_t rows, int64_t row_bytes, bool reads_again, cudaStream_t stream) {
   static_assert(std::is_trivially_copyable_v<Summary>);
   const int64_t parts = (row_bytes + kPartBytes - 1) / kPartBytes;
-  RowParts<Summary> p = {rows, parts < 1 ? 1 : (parts < kMaxParts ? parts : kMaxParts), 0, nullptr, nullptr};
+  unsigned threads = 128;
+  while (threads < kPartThreads && 4 * kPackBytes * threads < row_bytes) threads *= 2;
+  RowParts<Summary> p = {rows, parts < 1 ? 1 : (parts < kMaxParts ? parts : kMaxParts), 0, threads, nullptr, nullptr};
   if (p.parts == 1) {
     p.kept_bytes = reads_again ? KeptBytes(row_bytes) : 0;
     return p;
@@ -100,7 +103,7 @@ cudaError_t LaunchParts(Kernel* kernel, const RowParts<Summary>& p, cudaStream_t
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
     if (error != cudaSuccess) return error;
   }
-  return Launch(kernel, p.blocks(), kPartThreads, shared, stream, std::forward<A>(args)...);
+  return Launch(kernel, p.blocks(), p.threads, shared, stream, std::forward<A>(args)...);
 }
 
 // A block's tasks: all parts of a row, then those of the next.
@@ -119,7 +122,7 @@ class PartLoop {
 };
 
 // Elements [begin, end) of a row that is a run, of any length and so at any address: elements up to the first multiple
-// of 16 bytes, chunks, and what is left. For blocks of kPartThreads.
+// of 16 bytes, chunks, and what is left.
 template <typename T>
 struct RowSpan {
   static constexpr int kCount = static_cast<int>(kPackBytes / sizeof(T));
@@ -165,7 +168,7 @@ struct RowSpan {
   // use(read(c), c) for those c from 0 to n - 1 that are this thread's.
   template <typename R, typename F>
   __device__ void InChunks(int64_t n, R read, F use) const {
-    const int64_t step = kPartThreads;
+    const int64_t step = blockDim.x;
     for (int64_t c = threadIdx.x; c < n; c += kAhead * step) {
       RawChunk<T, kCount> ahead[kAhead];
       CUDA_UNROLL
