@@ -170,9 +170,11 @@ struct RowSpan {
   __device__ void InChunks(int64_t n, R read, F use) const {
     const int64_t step = blockDim.x;
     for (int64_t c = threadIdx.x; c < n; c += kAhead * step) {
-      RawChunk<T, kCount> ahead[kAhead];
+      RawChunk<T, kCount> ahead[kAhead] = {};
       CUDA_UNROLL
-      for (int k = 0; k < kAhead; ++k) ahead[k] = read(min(c + k * step, n - 1));  // never past the end
+      for (int k = 0; k < kAhead; ++k) {
+        if (c + k * step < n) ahead[k] = read(c + k * step);
+      }
       CUDA_UNROLL
       for (int k = 0; k < kAhead; ++k) {
         if (c + k * step < n) use(ahead[k], c + k * step);
