@@ -19,7 +19,7 @@ namespace lorikeet {
 
 class ResidentStore : public StateStore {
  public:
-  // Of a page: what an update does at once, whose result does not depend on it. 0: chosen.
+  // Of a page: what an update does at once, whose result does not depend on it. 0: all elements, one page.
   explicit ResidentStore(int64_t elements, DType dtype = DType::kF32, Device device = kCpu, int64_t page_elements = 0);
 
   int64_t elements() const override { return m_.size(); }

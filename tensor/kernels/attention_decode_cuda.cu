@@ -35,7 +35,7 @@ struct DecodeShape {
   static constexpr size_t kShared = sizeof(T) * kPitch * (kRows + 4 * kColumns);
 };
 
-// A part's result for every token and head: sums of weighted values, not yet divided, the maximum, as a power of two,
+// A part's result for every token and head: sums of weighted values, not yet divided, the maximum in units of log 2,
 // and the sum of weights.
 struct Parts {
   float *y, *max, *sum;

@@ -41,8 +41,8 @@ __device__ __forceinline__ float QuadSum(float x) {
   return x + __shfl_xor_sync(kWholeWarp, x, 2);
 }
 
-// What scores are multiplied with to be powers of two. Mostly that is all that is done to q.k, in one instruction with
-// the maximum's subtraction; where it is not, ToScores does it, and the factor is 1.
+// What scores are multiplied with to be exponents of two. Mostly that is all that is done to q.k, in one instruction
+// with the maximum's subtraction; where it is not, ToScores does it, and the factor is 1.
 __device__ __forceinline__ bool ScoresArePlain(const Batch& b) { return b.softcap <= 0 && b.scale > 0; }
 __device__ __forceinline__ float ScoreFactor(const Batch& b) { return ScoresArePlain(b) ? b.scale * kLog2E : 1.0f; }
 

@@ -5,8 +5,8 @@
 //   Store(out + i, y);
 //
 // The address is a multiple of 16 bytes: Vectorisable(view) says whether every row of a view begins at one and has
-// whole packs. LoadOnce and StoreOnce are for what is not soon used again: the first to leave the caches. Only for .cu
-// files; nvcc and the simulator both take it.
+// whole packs. kOnce: of what is not soon used again, and the first to leave the caches. Only for .cu files; nvcc and
+// the simulator both take it.
 #ifndef LORIKEET_TENSOR_KERNELS_CUDA_VECTOR_H_
 #define LORIKEET_TENSOR_KERNELS_CUDA_VECTOR_H_
 
@@ -57,10 +57,6 @@ template <typename P, bool kOnce = false>
 __device__ inline P Load(const void* at) {
   return std::bit_cast<P>(LoadWords<P, kOnce>(at));
 }
-template <typename P>
-__device__ inline P LoadOnce(const void* at) {
-  return Load<P, true>(at);
-}
 
 template <bool kOnce = false, typename P>
 __device__ inline void Store(void* at, const P& pack) {
@@ -70,10 +66,6 @@ __device__ inline void Store(void* at, const P& pack) {
     Word* to = static_cast<Word*>(at) + i;
     kOnce ? StoreBitsOnce<Word>(to, words.v[i]) : StoreBits<Word>(to, words.v[i]);
   }
-}
-template <typename P>
-__device__ inline void StoreOnce(void* at, const P& pack) {
-  Store<true>(at, pack);
 }
 
 // Rows of whole packs, each at a multiple of 16 bytes. A rank of 0 is no obstacle: an absent view.

@@ -1,7 +1,7 @@
 // Hopper's products by a warpgroup (PTX's wgmma, sm_90a only), the same for nvcc and the simulator.
 //
-//   float c[8][4];  uint32_t a[4];                                   // of every lane: rows of 16 to a warp, as mma.h
-//   has WgmmaFence();                                                    // registers are written, wgmma may read them
+//   float c[8][4];  uint32_t a[4];                                   // a lane's part: 16 rows to a warp, as in mma.h
+//   WgmmaFence();                                                    // registers are written, wgmma may read them
 //   Wgmma<kF16, false>(c, KMajor(rows), KMajor(columns), false);     // c = a*b, 64 x 64; c [16][4]: 64 x 128
 //   Wgmma<kF16, true>(c, a, MnMajor(tile, panel_bytes), true);       // c += a*b, a from registers
 //   WgmmaCommit();  WgmmaWait(c);  WgmmaKeep(a);                     // now c may be read, and a written
