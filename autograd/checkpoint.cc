@@ -27,7 +27,7 @@ Variable Checkpoint(absl::AnyInvocable<Variable(absl::Span<const Variable>)> f, 
   if (!needed) return Variable(y);
   BackwardManyFn rule = [f = std::move(f)](absl::Span<Tensor> xs, absl::Span<const Tensor> dys,
                                            GradSink& grad) mutable {
-    Tape inner;
+    Tape inner(Tape::Values::kWhenAsked);
     std::vector<Variable> again;
     for (size_t i = 0; i < xs.size(); ++i) {
       const int input = static_cast<int>(i);
@@ -39,7 +39,7 @@ Variable Checkpoint(absl::AnyInvocable<Variable(absl::Span<const Variable>)> f, 
     }
     inner.Backward(f(again), dys[0]);
   };
-  return tape->Append("Checkpoint", inputs, {y}, std::move(saved), std::move(rule))[0];
+  return tape->Append("Checkpoint", inputs, {Variable(y)}, std::move(saved), std::move(rule))[0];
 }
 
 }  // namespace lorikeet

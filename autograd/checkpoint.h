@@ -1,12 +1,14 @@
 // Checkpoint: trade time for memory. Runs f now without recording, and once more, under a tape of its own, when
-// Backward arrives; between the two only the inputs are kept.
+// Backward arrives; between the two only the inputs are kept. The second run makes what its records save: of a layer
+// that ends with `h + down(x)` neither that product nor the sum (autograd/variable.h, Deferred).
 //
 //   Variable y = Checkpoint([&](absl::Span<const Variable> in) { return layer(in[0]); }, {x});
 //
 // f must compute the same both times: no hidden state, dropout keys taken by value. It may read parameters (their
 // gradients are summed as usual) and constants; variables that need a gradient must come in through `inputs`. A frozen
 // input with trainable parameters inside still trains them. f lives until Backward.
-// Source: Chen et al., "Training deep nets with sublinear memory cost", 2016.
+// Source: Chen et al., "Training deep nets with sublinear memory cost", 2016; stopping early is PyTorch's
+// set_checkpoint_early_stop.
 #ifndef LORIKEET_AUTOGRAD_CHECKPOINT_H_
 #define LORIKEET_AUTOGRAD_CHECKPOINT_H_
 

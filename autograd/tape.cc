@@ -19,7 +19,7 @@ bool AnyNeedsGrad(absl::Span<const Variable> inputs) {
 
 }  // namespace
 
-Tape::Tape() : outer_(current_tape) { current_tape = this; }
+Tape::Tape(Values values) : values_(values), outer_(current_tape) { current_tape = this; }
 
 Tape::~Tape() {
   LORIKEET_CHECK(current_tape == this) << "Tape: destroyed while an inner tape or a Pause is alive";
@@ -32,7 +32,7 @@ Tape* Tape::Current() { return current_tape; }
 Tape::Pause::Pause() : resumed_(current_tape) { current_tape = nullptr; }
 Tape::Pause::~Pause() { current_tape = resumed_; }
 
-Variable Tape::Push(Entry entry, Tensor value) {
+Variable Tape::Push(Entry entry, Variable value) {
   entry.shape = value.shape();
   entry.dtype = value.dtype();
   entry.device = value.device();
@@ -63,7 +63,7 @@ Variable Tape::UseParameter(Parameter& p, DType dtype) {
   return v;
 }
 
-std::vector<Variable> Tape::Append(const char* op, absl::Span<const Variable> inputs, absl::Span<const Tensor> values,
+std::vector<Variable> Tape::Append(const char* op, absl::Span<const Variable> inputs, absl::Span<const Variable> values,
                                    std::vector<SavedValue> saved, BackwardManyFn rule) {
   std::vector<int> slots;
   slots.reserve(inputs.size());
@@ -95,13 +95,14 @@ std::vector<Tensor> Tape::TakeGrads(std::vector<Tensor>& grads, size_t slot, int
   return dys;
 }
 
-void Tape::Backward(const Variable& y, Tensor dy) {
+void Tape::Backward(Variable y, Tensor dy) {
   LORIKEET_CHECK(y.needs_grad() && y.tape() == this)
       << "Backward: y depends on nothing that needs a gradient on this tape";
   LORIKEET_CHECK(dy.shape() == y.shape())
-      << "Backward: dy is " << Describe(dy) << ", expected the shape of y " << Describe(y.value());
+      << "Backward: dy is " << Describe(dy) << ", expected the shape of y, " << y.shape();
   std::vector<Tensor> grads(entries_.size());
   grads[static_cast<size_t>(y.slot())] = std::move(dy);
+  y = Variable();
   parameters_.clear();
   Pause pause;  // a rule's own ops are not recorded
   while (!entries_.empty()) {
@@ -209,18 +210,33 @@ Variable Use(Parameter& p, DType dtype) {
 
 int64_t UnrecordedParameterReads() { return unrecorded_reads; }
 
-Variable Record(const char* op, absl::Span<const Variable> inputs, Tensor value,
-                std::initializer_list<SavedValue> saved, BackwardFn rule) {
-  if (current_tape == nullptr || !AnyNeedsGrad(inputs)) return Variable(std::move(value));
+namespace {
+
+Variable RecordOne(const char* op, absl::Span<const Variable> inputs, Variable value,
+                   std::initializer_list<SavedValue> saved, BackwardFn rule) {
+  if (current_tape == nullptr || !AnyNeedsGrad(inputs)) return value;
   return current_tape->Append(op, inputs, {value}, saved,
                               [rule = std::move(rule)](absl::Span<Tensor> s, absl::Span<const Tensor> dys,
                                                        GradSink& grad) mutable { rule(s, dys[0], grad); })[0];
 }
 
+}  // namespace
+
+Variable Record(const char* op, absl::Span<const Variable> inputs, Tensor value,
+                std::initializer_list<SavedValue> saved, BackwardFn rule) {
+  return RecordOne(op, inputs, Variable(std::move(value)), saved, std::move(rule));
+}
+
+Variable Record(const char* op, absl::Span<const Variable> inputs, Deferred value,
+                std::initializer_list<SavedValue> saved, BackwardFn rule) {
+  const bool at_once = current_tape == nullptr || current_tape->values() == Tape::Values::kAtOnce;
+  return RecordOne(op, inputs, at_once ? Variable(value.value()) : Variable(std::move(value)), saved, std::move(rule));
+}
+
 std::vector<Variable> RecordMany(const char* op, absl::Span<const Variable> inputs, absl::Span<const Tensor> values,
                                  std::initializer_list<SavedValue> saved, BackwardManyFn rule) {
   if (current_tape == nullptr || !AnyNeedsGrad(inputs)) return {values.begin(), values.end()};
-  return current_tape->Append(op, inputs, values, saved, std::move(rule));
+  return current_tape->Append(op, inputs, std::vector<Variable>(values.begin(), values.end()), saved, std::move(rule));
 }
 
 }  // namespace lorikeet

@@ -67,7 +67,10 @@ using BackwardManyFn = absl::AnyInvocable<void(absl::Span<Tensor> saved, absl::S
 
 class Tape : private MemoryHolder {
  public:
-  Tape();
+  // When ops compute: at once or, what they would not save themselves, only when something asks for it. The latter is
+  // for a run whose end nobody reads, Checkpoint's second.
+  enum class Values : uint8_t { kAtOnce, kWhenAsked };
+  explicit Tape(Values values = Values::kAtOnce);
   ~Tape();
   Tape(const Tape&) = delete;
   Tape& operator=(const Tape&) = delete;
@@ -80,8 +83,8 @@ class Tape : private MemoryHolder {
   Variable Leaf(Tensor value, absl::AnyInvocable<void(Tensor grad)> on_grad);
 
   // Propagates dy, of y's shape, to every leaf and parameter that y depends on. Consumes the tape: each record and its
-  // saved tensors die as it passes. The tape may record anew afterwards.
-  void Backward(const Variable& y, Tensor dy);
+  // saved tensors die as it passes, and y's value at once if nobody else has it. The tape may record anew afterwards.
+  void Backward(Variable y, Tensor dy);
 
   // Bytes of saved tensors that this tape keeps alive; memory that several records share counts once.
   int64_t saved_bytes() const;
@@ -103,9 +106,10 @@ class Tape : private MemoryHolder {
 
   // The ways to put a record on a tape; ops use the free functions below. `always`: record although no input needs a
   // gradient (Checkpoint does, for the parameters used inside).
-  std::vector<Variable> Append(const char* op, absl::Span<const Variable> inputs, absl::Span<const Tensor> values,
+  std::vector<Variable> Append(const char* op, absl::Span<const Variable> inputs, absl::Span<const Variable> values,
                                std::vector<SavedValue> saved, BackwardManyFn rule);
   Variable UseParameter(Parameter& p, DType dtype);
+  Values values() const { return values_; }
 
  private:
   friend class GradSink;
@@ -121,11 +125,12 @@ class Tape : private MemoryHolder {
     Parameter* parameter;  // the gradient goes here directly
   };
   std::string HolderReport() const override;
-  Variable Push(Entry entry, Tensor value);
+  Variable Push(Entry entry, Variable value);
   std::vector<Tensor> TakeGrads(std::vector<Tensor>& grads, size_t slot, int values);
 
   std::vector<Entry> entries_;
   std::map<std::pair<const Parameter*, DType>, Variable> parameters_;
+  const Values values_;
   Tape* outer_;
 };
 
@@ -140,6 +145,9 @@ int64_t UnrecordedParameterReads();
 // The one way to be differentiable: `value` was computed from `inputs`, `rule` turns its gradient into theirs. Returns
 // a constant when nothing records or no input needs a gradient.
 Variable Record(const char* op, absl::Span<const Variable> inputs, Tensor value,
+                std::initializer_list<SavedValue> saved, BackwardFn rule);
+// The same for a value that the rule does not need and that takes a pass or more to make. `make` may hold the inputs.
+Variable Record(const char* op, absl::Span<const Variable> inputs, Deferred value,
                 std::initializer_list<SavedValue> saved, BackwardFn rule);
 // Several values with one rule that gets all their gradients.
 std::vector<Variable> RecordMany(const char* op, absl::Span<const Variable> inputs, absl::Span<const Tensor> values,

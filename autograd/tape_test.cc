@@ -1,5 +1,6 @@
 #include "autograd/tape.h"
 
+#include <utility>
 #include <vector>
 
 #include "absl/types/span.h"
@@ -234,6 +235,50 @@ TEST(CheckpointTest, NothingTrainableInsideMeansNothingRecorded) {
   Tape tape;
   const Variable y = Checkpoint([](absl::Span<const Variable> in) { return Square(in[0]); }, {Variable(Doubles({5}))});
   EXPECT_FALSE(y.needs_grad());
+}
+
+// 2x, saving x; counts how often it is computed, and who holds x when its rule runs.
+struct Doubling {
+  Variable operator()(const Variable& x) {
+    Deferred y(x.shape(), x.dtype(), x.device(), [this, x] {
+      ++computed;
+      return tensor::Scale(x.value(), 2);
+    });
+    return Record("Doubling", {x}, std::move(y), {x},
+                  [this](absl::Span<Tensor> saved, const Tensor& dy, GradSink& grad) {
+                    holders = saved[0].use_count();
+                    grad.Add(0, tensor::Scale(dy, 2));
+                  });
+  }
+  int computed = 0;
+  int64_t holders = 0;
+};
+
+TEST(CheckpointTest, TheSecondRunComputesOnlyWhatARecordSaves) {
+  Parameter p = Trainable({2, 3});
+  Doubling saved, end;
+  const auto f = [&](absl::Span<const Variable> in) {
+    return Add(in[0], end(Square(saved(Mul(in[0], Use(p))))));  // x + 8 (px)^2
+  };
+  Tape tape;
+  Variable y = Checkpoint(f, {Variable(Doubles({5, 7}))});
+  EXPECT_EQ(Values(y.value()), (std::vector<double>{5 + 800, 7 + 3528}));
+  tape.Backward(Sum(y), One());
+  EXPECT_EQ(saved.computed, 2);
+  EXPECT_EQ(end.computed, 1);
+  EXPECT_EQ(end.holders, 1);  // what would have computed the end let go of its input
+  EXPECT_EQ(Values(p.grad), (std::vector<double>{16 * 25 * 2, 16 * 49 * 3}));
+}
+
+TEST(CheckpointTest, ADeferredValueIsComputedOnceForAllWhoAsk) {
+  Doubling d;
+  Tape tape(Tape::Values::kWhenAsked);
+  const Variable y = d(tape.Leaf(Doubles({1, 2}), [](Tensor) {}));
+  EXPECT_EQ(y.shape(), Shape({2}));
+  EXPECT_EQ(y.dtype(), DType::kF64);
+  EXPECT_EQ(d.computed, 0);
+  EXPECT_EQ(Values(Add(y, y).value()), (std::vector<double>{4, 8}));
+  EXPECT_EQ(d.computed, 1);
 }
 
 TEST(TapeDeathTest, AVariableOfAnotherTapeIsRefused) {

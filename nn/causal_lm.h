@@ -9,6 +9,7 @@
 #ifndef LORIKEET_NN_CAUSAL_LM_H_
 #define LORIKEET_NN_CAUSAL_LM_H_
 
+#include <cstdint>
 #include <optional>
 
 #include "autograd/variable.h"
@@ -33,7 +34,9 @@ class CausalLm : public Module {
   Device device() { return head().device(); }  // of the weights, and so of batches and activations
 
   // What is kept of a layer for Backward (nn/layer_runner.h).
-  void set_gradient_checkpointing(Checkpointing c) { run_layer_.set_checkpointing(c); }
+  void set_gradient_checkpointing(Checkpointing c, int64_t layers = INT64_MAX) {
+    run_layers_.set_checkpointing(c, layers);
+  }
 
   virtual Variable Hidden(const Batch& batch, KvCache* cache) = 0;
 
@@ -59,13 +62,13 @@ class CausalLm : public Module {
   void VisitHead(Visitor& v) {
     if (head_) v.Child("lm_head", *head_);
   }
-  LayerRunner& run_layer() { return run_layer_; }
+  LayerRunner& run_layers() { return run_layers_; }
   Embedding& embed() { return embed_; }
 
  private:
   const ModelConfig config_;
   const DType compute_dtype_;
-  LayerRunner run_layer_;
+  LayerRunner run_layers_;
   Embedding embed_;
   std::optional<Linear> head_;
 };

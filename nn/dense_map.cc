@@ -34,18 +34,23 @@ void DenseMap::InputGrad(const Tensor& dy, Tensor& dx, const Epilogue& e) const 
 Variable DenseMap::Apply(const Variable& x) {
   if (frozen()) return LinearMap::Apply(x);
   const Variable w = Use(weight_, x.dtype());
-  Tensor y = Tensor::Empty({x.value().dim(0), out_features()}, x.dtype(), x.value().device());
-  tensor::MatMulInto(y, x.value(), false, w.value(), true, 1, 0);
-  return Record("Linear", {x, w}, y, {x, w.value()}, [](absl::Span<Tensor> saved, const Tensor& dy, GradSink& grad) {
-    if (grad.wants(0)) {
-      Accumulator dx = grad.Accumulate(0);
-      tensor::MatMulInto(dx.buffer, dy, false, saved[1], false, 1, dx.beta);
-    }
-    if (grad.wants(1)) {
-      Accumulator dw = grad.Accumulate(1);
-      tensor::MatMulInto(dw.buffer, dy, true, saved[0], false, 1, dw.beta);
-    }
+  const Shape shape = {x.shape()[0], out_features()};
+  Deferred product(shape, x.dtype(), x.device(), [x = x.value(), w = w.value(), shape] {
+    Tensor y = Tensor::Empty(shape, x.dtype(), x.device());
+    tensor::MatMulInto(y, x, false, w, true, 1, 0);
+    return y;
   });
+  return Record("Linear", {x, w}, std::move(product), {x, w.value()},
+                [](absl::Span<Tensor> saved, const Tensor& dy, GradSink& grad) {
+                  if (grad.wants(0)) {
+                    Accumulator dx = grad.Accumulate(0);
+                    tensor::MatMulInto(dx.buffer, dy, false, saved[1], false, 1, dx.beta);
+                  }
+                  if (grad.wants(1)) {
+                    Accumulator dw = grad.Accumulate(1);
+                    tensor::MatMulInto(dw.buffer, dy, true, saved[0], false, 1, dw.beta);
+                  }
+                });
 }
 
 Variable DenseMap::Lookup(const Tensor& ids, DType dtype) {

@@ -133,9 +133,9 @@ TEST_P(GoldenModelTest, LogitsAreTransformers) {
 }
 
 TEST_P(GoldenModelTest, LossAndEveryGradientAreTransformers) {
-  for (const Checkpointing checkpointing : {Checkpointing::kOff, Checkpointing::kOn}) {
+  for (const int64_t checkpointed : {0, 1, 1000}) {
     const std::unique_ptr<CausalLm> model = Load(GetParam(), true);
-    model->set_gradient_checkpointing(checkpointing);
+    model->set_gradient_checkpointing(Checkpointing::kOn, checkpointed);
     const Golden golden = OpenGolden(GetParam() == "llama_sharded" ? "llama_tied" : GetParam());
     const Input in = MakeInput(golden);
     Tape tape;

@@ -1,16 +1,20 @@
 // LayerRunner: runs a model's layers, under Checkpoint where memory matters more than time.
 //
 //   LayerRunner run;  run.set_checkpointing(Checkpointing::kOn);
-//   h = run(h, [&layer, batch, rope, cache](const Variable& x) { return layer(x, batch, rope, cache); });
+//   h = run(h, layers, [batch, rope, cache](LlamaLayer& l, const Variable& x) { return l(x, batch, rope, cache); });
 //
-// kOff keeps what every op saves. kOn keeps a layer's input and runs the layer again in Backward: less memory, one more
-// forward pass. kOffload keeps that input in host memory (autograd/activation_offload.h); on the CPU it is kOn.
-// The layer's function lives until Backward: it holds what belongs to the batch by value, and the layer by reference.
+// kOff keeps what every op saves. kOn keeps a layer's input and runs the layer again in Backward: less memory, almost
+// one more forward pass. kOffload keeps that input in host memory (autograd/activation_offload.h); on the CPU it is
+// kOn. With `layers` given only so many are treated so, the first: what the others save is free again when Backward
+// arrives at them. The function is copied for each layer and lives until Backward: it holds what belongs to the batch
+// by value.
 #ifndef LORIKEET_NN_LAYER_RUNNER_H_
 #define LORIKEET_NN_LAYER_RUNNER_H_
 
+#include <cstddef>
 #include <cstdint>
-#include <utility>
+#include <memory>
+#include <vector>
 
 #include "absl/types/span.h"
 #include "autograd/activation_offload.h"
@@ -24,17 +28,28 @@ enum class Checkpointing : uint8_t { kOff, kOn, kOffload };
 
 class LayerRunner {
  public:
-  void set_checkpointing(Checkpointing c) { checkpointing_ = c; }
+  void set_checkpointing(Checkpointing c, int64_t layers = INT64_MAX) {
+    checkpointing_ = c;
+    checkpointed_layers_ = layers;
+  }
 
-  template <typename F>
-  Variable operator()(const Variable& h, F f) {
-    if (checkpointing_ == Checkpointing::kOff || Tape::Current() == nullptr) return f(h);
-    return Checkpoint([f = std::move(f)](absl::Span<const Variable> in) { return f(in[0]); },
-                      {checkpointing_ == Checkpointing::kOffload ? offload_(h) : h});
+  template <typename Layer, typename F>
+  Variable operator()(Variable h, const std::vector<std::unique_ptr<Layer>>& layers, const F& f) {
+    for (size_t i = 0; i < layers.size(); ++i) h = Run(static_cast<int64_t>(i), h, *layers[i], f);
+    return h;
   }
 
  private:
+  template <typename Layer, typename F>
+  Variable Run(int64_t i, const Variable& h, Layer& layer, const F& f) {
+    const bool keep = checkpointing_ == Checkpointing::kOff || i >= checkpointed_layers_;
+    if (keep || Tape::Current() == nullptr) return f(layer, h);
+    return Checkpoint([f, &layer](absl::Span<const Variable> in) { return f(layer, in[0]); },
+                      {checkpointing_ == Checkpointing::kOffload ? offload_(h) : h});
+  }
+
   Checkpointing checkpointing_ = Checkpointing::kOff;
+  int64_t checkpointed_layers_ = INT64_MAX;
   ActivationOffload offload_;
 };
 

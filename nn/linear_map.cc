@@ -8,9 +8,13 @@ namespace lorikeet {
 
 Variable LinearMap::Apply(const Variable& x) {
   LORIKEET_CHECK(frozen()) << "LinearMap::Apply: a map with parameters must override it";
-  Tensor y = Tensor::Empty({x.value().dim(0), out_features()}, x.dtype(), x.value().device());
-  Forward(x.value(), y, {});
-  return Record("Linear", {x}, y, {}, [this](absl::Span<Tensor>, const Tensor& dy, GradSink& grad) {
+  const Shape shape = {x.shape()[0], out_features()};
+  Deferred product(shape, x.dtype(), x.device(), [this, x = x.value(), shape] {
+    Tensor y = Tensor::Empty(shape, x.dtype(), x.device());
+    Forward(x, y, {});
+    return y;
+  });
+  return Record("Linear", {x}, std::move(product), {}, [this](absl::Span<Tensor>, const Tensor& dy, GradSink& grad) {
     Accumulator dx = grad.Accumulate(0);
     InputGrad(dy, dx.buffer, {.beta = dx.beta});
   });

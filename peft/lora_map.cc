@@ -20,10 +20,14 @@ void LoraMap::InputGrad(const Tensor& dy, Tensor& dx, const Epilogue& e) const {
 Variable LoraMap::Apply(const Variable& x) {
   const Mask mask = CurrentMask();
   const Variable a = Use(a_, x.dtype()), b = Use(b_, x.dtype());
-  Tensor y = Tensor::Empty({x.value().dim(0), out_features()}, x.dtype(), x.value().device());
   const Tensor u = Product(mask(x.value()), a.value().Transpose(0, 1), scaling_);
-  base_->Forward(x.value(), y, {.u = u, .v = b.value().Transpose(0, 1)});
-  return Record("Lora", {x, a, b}, y, {x, a.value(), b.value(), u},
+  const Shape shape = {x.shape()[0], out_features()};
+  Deferred product(shape, x.dtype(), x.device(), [this, x = x.value(), u, b = b.value(), shape] {
+    Tensor y = Tensor::Empty(shape, x.dtype(), x.device());
+    base_->Forward(x, y, {.u = u, .v = b.Transpose(0, 1)});
+    return y;
+  });
+  return Record("Lora", {x, a, b}, std::move(product), {x, a.value(), b.value(), u},
                 [this, mask](absl::Span<Tensor> saved, const Tensor& dy, GradSink& grad) {
                   const Tensor &x = saved[0], &a = saved[1], &b = saved[2], &u = saved[3];
                   const Tensor du = AddFactorGrads(dy, mask(x), u, b, 1, 2, grad);

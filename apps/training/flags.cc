@@ -64,6 +64,8 @@ ABSL_FLAG(std::string, device, kDefault.device, "auto, cpu or cuda: the GPU if t
 ABSL_FLAG(std::string, gradient_checkpointing, kDefault.gradient_checkpointing,
           "on: less memory for one more forward pass; offload: what that keeps goes to host memory, where there is a "
           "GPU; off");
+ABSL_FLAG(int64_t, gradient_checkpointing_layers, kDefault.gradient_checkpointing_layers,
+          "only in the first so many layers, where memory is enough for the others; -1: in all");
 ABSL_FLAG(
     bool, offload_embeddings, kDefault.offload_embeddings,
     "keep the embedding in host memory, where there is a GPU, which reads the rows that it needs; for models whose "
@@ -141,6 +143,7 @@ absl::StatusOr<TrainOptions> OptionsFromFlags() {
   LORIKEET_READ_FLAG(compute_dtype);
   LORIKEET_READ_FLAG(device);
   LORIKEET_READ_FLAG(gradient_checkpointing);
+  LORIKEET_READ_FLAG(gradient_checkpointing_layers);
   LORIKEET_READ_FLAG(offload_embeddings);
   LORIKEET_READ_FLAG(cuda_graphs);
   LORIKEET_READ_FLAG(threads);

@@ -104,7 +104,8 @@ absl::StatusOr<std::unique_ptr<TrainJob>> TrainJob::Create(const TrainOptions& o
                                     &job->model);
   if (absl::Status s = digests.get(); !s.ok()) return s;
   if (!loaded.ok()) return loaded;
-  job->model.lm->set_gradient_checkpointing(CheckpointingOf(options));
+  const int64_t layers = options.gradient_checkpointing_layers;
+  job->model.lm->set_gradient_checkpointing(CheckpointingOf(options), layers < 0 ? INT64_MAX : layers);
   if (absl::Status s = job->AddAdapters(); !s.ok()) return s;
   if (absl::Status s = job->MakeOptimizer(); !s.ok()) return s;
   return job;

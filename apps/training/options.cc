@@ -132,6 +132,11 @@ absl::Status Validate(const TrainOptions& o) {
   r.OneOf("device", o.device, {"auto", "cpu", "cuda"});
   r.OneOf("bias", o.bias, {"none", "all", "lora_only"});
   r.OneOf("gradient_checkpointing", o.gradient_checkpointing, {"off", "on", "offload"});
+  r.Range<int64_t>("gradient_checkpointing_layers", o.gradient_checkpointing_layers, -1, INT64_MAX);
+  if (o.gradient_checkpointing_layers >= 0 && o.gradient_checkpointing == "off") {
+    r.Fail(Bad("gradient_checkpointing_layers", absl::StrCat(o.gradient_checkpointing_layers),
+               "with --gradient_checkpointing=on or offload"));
+  }
   if (o.cuda_graphs && o.gradient_checkpointing == "offload") {
     r.Fail(Bad("cuda_graphs", "true", "false with --gradient_checkpointing=offload, whose copies cannot be captured"));
   }

@@ -70,6 +70,7 @@ struct TrainOptions {
   std::string compute_dtype = "auto";          // auto, bf16, f32
   std::string device = "auto";                 // auto, cpu, cuda
   std::string gradient_checkpointing = "off";  // off, on, offload
+  int64_t gradient_checkpointing_layers = -1;  // the first so many; -1: all
   bool offload_embeddings = false;
   bool cuda_graphs = false;
   int threads = 0;  // 0: every processor allowed

@@ -54,7 +54,7 @@ class CountParameters : public Visitor {
 };
 
 // Bytes of a step's activations, as they are saved for the backward pass: per token and layer the inputs of the norms,
-// projections and activations, in the compute dtype. With checkpointing only the layers' inputs, and one layer whole.
+// projections and activations, in the compute dtype. Of layers with checkpointing only the inputs, and one layer whole.
 int64_t ExpectedActivationBytes(const TrainJob& job) {
   const ModelConfig& c = job.model.lm->config();
   const int64_t width = static_cast<int64_t>(SizeOf(job.compute_dtype));
@@ -63,9 +63,12 @@ int64_t ExpectedActivationBytes(const TrainJob& job) {
   const int64_t tokens = job.options.batch_size * job.options.max_seq_length;
   // Two of the layers' inputs are on the device while the others are in host memory.
   const bool offload = CheckpointingOf(job.options) == Checkpointing::kOffload && job.device.is_cuda();
-  const int64_t inputs = (offload ? 2 : c.num_layers) * c.hidden_size * width;
-  const bool checkpointing = CheckpointingOf(job.options) != Checkpointing::kOff;
-  const int64_t per_token = checkpointing ? inputs + layer : c.num_layers * layer;
+  const int64_t asked = job.options.gradient_checkpointing_layers;
+  const int64_t checkpointed = CheckpointingOf(job.options) == Checkpointing::kOff ? 0
+                               : asked < 0                                         ? c.num_layers
+                                                                                   : std::min(asked, c.num_layers);
+  const int64_t inputs = (offload ? std::min<int64_t>(2, checkpointed) : checkpointed) * c.hidden_size * width;
+  const int64_t per_token = inputs + std::max<int64_t>(1, c.num_layers - checkpointed) * layer;
   constexpr int64_t kLogitsChunk = 256;
   return tokens * per_token + kLogitsChunk * c.vocab_size * (4 + width);
 }

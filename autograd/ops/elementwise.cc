@@ -20,7 +20,9 @@ void AddReduced(GradSink& grad, int input, const Tensor& g, const Shape& shape) 
 
 // y = a + b.   da = dy, db = dy.   Saves nothing.
 Variable Add(const Variable& a, const Variable& b) {
-  return Record("Add", {a, b}, tensor::Add(a.value(), b.value()), {},
+  Deferred sum(tensor::BroadcastShape("Add", a.shape(), b.shape()), a.dtype(), a.device(),
+               [a, b] { return tensor::Add(a.value(), b.value()); });
+  return Record("Add", {a, b}, std::move(sum), {},
                 [sa = a.shape(), sb = b.shape()](Saved, const Tensor& dy, GradSink& grad) {
                   if (grad.wants(0)) AddReduced(grad, 0, dy, sa);
                   if (grad.wants(1)) AddReduced(grad, 1, dy, sb);

@@ -19,7 +19,8 @@ double EmbedScale(int64_t hidden, DType dtype) {
 }  // namespace
 
 GemmaLayer::GemmaLayer(const ModelConfig& c, int64_t index)
-    : input_norm_(c.hidden_size, c.rms_norm_eps, kStored),
+    : windowed_(c.WindowOf(index) > 0),
+      input_norm_(c.hidden_size, c.rms_norm_eps, kStored),
       post_attention_norm_(c.hidden_size, c.rms_norm_eps, kStored),
       pre_feedforward_norm_(c.hidden_size, c.rms_norm_eps, kStored),
       post_feedforward_norm_(c.hidden_size, c.rms_norm_eps, kStored),
@@ -53,12 +54,11 @@ Gemma::Gemma(const ModelConfig& c, DType compute_dtype)
 Variable Gemma::Hidden(const Batch& batch, KvCache* cache) {
   const tensor::RopeTable everywhere = rotary_(batch.positions);
   const tensor::RopeTable local = local_rotary_(batch.positions);
-  Variable h = Scale(embed()(batch.tokens, compute_dtype()), embed_scale_);
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    const tensor::RopeTable& rope = config().WindowOf(static_cast<int64_t>(i)) > 0 ? local : everywhere;
-    h = run_layer()(
-        h, [&layer = *layers_[i], batch, rope, cache](const Variable& x) { return layer(x, batch, rope, cache); });
-  }
+  const Variable embedded = Scale(embed()(batch.tokens, compute_dtype()), embed_scale_);
+  const Variable h =
+      run_layers()(embedded, layers_, [batch, everywhere, local, cache](GemmaLayer& layer, const Variable& x) {
+        return layer(x, batch, layer.windowed() ? local : everywhere, cache);
+      });
   if (cache != nullptr) cache->Advance(batch.tokens.size());
   return norm_(h);
 }

@@ -30,8 +30,10 @@ class GemmaLayer : public Module {
   GemmaLayer(const ModelConfig& config, int64_t index);
   Variable operator()(const Variable& h, const Batch& batch, const tensor::RopeTable& rope, KvCache* cache);
   void Visit(Visitor& v) override;
+  bool windowed() const { return windowed_; }  // sees a window of keys, not all before it
 
  private:
+  const bool windowed_;
   RmsNormLayer input_norm_, post_attention_norm_, pre_feedforward_norm_, post_feedforward_norm_;
   SelfAttention attention_;
   Mlp mlp_;

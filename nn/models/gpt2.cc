@@ -50,10 +50,9 @@ Gpt2::Gpt2(const ModelConfig& c, DType compute_dtype)
 }
 
 Variable Gpt2::Hidden(const Batch& batch, KvCache* cache) {
-  Variable h = Add(embed()(batch.tokens, compute_dtype()), positions_(batch.positions, compute_dtype()));
-  for (const auto& layer : layers_) {
-    h = run_layer()(h, [&layer = *layer, batch, cache](const Variable& x) { return layer(x, batch, cache); });
-  }
+  const Variable embedded = Add(embed()(batch.tokens, compute_dtype()), positions_(batch.positions, compute_dtype()));
+  const Variable h = run_layers()(
+      embedded, layers_, [batch, cache](Gpt2Layer& layer, const Variable& x) { return layer(x, batch, cache); });
   if (cache != nullptr) cache->Advance(batch.tokens.size());
   return norm_(h);
 }

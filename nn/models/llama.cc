@@ -36,11 +36,9 @@ Llama::Llama(const ModelConfig& c, DType compute_dtype)
 
 Variable Llama::Hidden(const Batch& batch, KvCache* cache) {
   const tensor::RopeTable rope = rotary_(batch.positions);
-  Variable h = embed()(batch.tokens, compute_dtype());
-  for (const auto& layer : layers_) {
-    h = run_layer()(h,
-                    [&layer = *layer, batch, rope, cache](const Variable& x) { return layer(x, batch, rope, cache); });
-  }
+  const Variable h =
+      run_layers()(embed()(batch.tokens, compute_dtype()), layers_,
+                   [batch, rope, cache](LlamaLayer& layer, const Variable& x) { return layer(x, batch, rope, cache); });
   if (cache != nullptr) cache->Advance(batch.tokens.size());
   return norm_(h);
 }

@@ -30,7 +30,7 @@ Tensor Unary(const char* name, UnaryOp op, const Tensor& x) {
 Tensor Binary(const char* name, BinaryOp op, const Tensor& a, const Tensor& b) {
   CheckPair(name, a, b);
   CheckSameDType(name, a, b);
-  const Shape shape = BroadcastShape(name, a, b);
+  const Shape shape = BroadcastShape(name, a.shape(), b.shape());
   Tensor y = Tensor::Empty(shape, a.dtype(), a.device());
   KernelOrDie(KernelsFor(a.device()).binary, name, a)(op, a.Expand(shape).view(), b.Expand(shape).view(), y.view(), {});
   return y;
@@ -45,14 +45,14 @@ Tensor BinaryScalar(const char* name, BinaryOp op, const Tensor& x, double s) {
 
 }  // namespace
 
-Shape BroadcastShape(const char* op, const Tensor& a, const Tensor& b) {
+Shape BroadcastShape(const char* op, const Shape& a, const Shape& b) {
   const int rank = std::max(a.rank(), b.rank());
   Shape shape;
   for (int i = 0; i < rank; ++i) {
     const int ia = i - (rank - a.rank()), ib = i - (rank - b.rank());
-    const int64_t da = ia < 0 ? 1 : a.dim(ia), db = ib < 0 ? 1 : b.dim(ib);
+    const int64_t da = ia < 0 ? 1 : a[ia], db = ib < 0 ? 1 : b[ib];
     LORIKEET_CHECK(da == db || da == 1 || db == 1)
-        << op << ": a is " << Describe(a) << ", b is " << Describe(b) << ": they do not broadcast";
+        << op << ": a is of shape " << a << ", b of " << b << ": they do not broadcast";
     shape.push_back(da == 1 ? db : da);
   }
   return shape;

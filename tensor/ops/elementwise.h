@@ -16,7 +16,7 @@
 namespace lorikeet::tensor {
 
 // The shape that a and b broadcast to. `op` names the caller in the message if they do not.
-Shape BroadcastShape(const char* op, const Tensor& a, const Tensor& b);
+Shape BroadcastShape(const char* op, const Shape& a, const Shape& b);
 
 Tensor Add(const Tensor& a, const Tensor& b);
 Tensor Sub(const Tensor& a, const Tensor& b);

@@ -115,7 +115,7 @@ TEST(ElementwiseTest, BinaryOpsBroadcastEachOperandOnEachAxis) {
       for (const Shape& sb : shapes) {
         SCOPED_TRACE(std::string(c.name) + ToString(sa) + ToString(sb));
         const Tensor a = RandomTensor(sa, DType::kF32, 1, 0.5, 2), b = RandomTensor(sb, DType::kF32, 2, 0.5, 2);
-        const Shape shape = BroadcastShape("test", a, b);
+        const Shape shape = BroadcastShape("test", a.shape(), b.shape());
         EXPECT_TRUE(IsClose(c.op(a, b), Broadcast(a, b, shape, c.reference), 1e-6));
       }
     }
