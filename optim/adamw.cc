@@ -153,7 +153,24 @@ void AdamW::UpdatePage(const StatePage& state, int page, double lr, const AdamWS
   run(KernelsFor(store_->device()).step, segments.full);
 }
 
-absl::Status AdamW::Step(double lr, double grad_scale) {
+absl::Status AdamW::Step(double lr, double grad_scale) { return Update(lr, grad_scale, nullptr); }
+
+absl::Status AdamW::Step(double lr, const Tensor& gate) {
+  LORIKEET_CHECK(gate.dtype() == DType::kF64 && gate.size() >= 1 && gate.device() == store_->device())
+      << "AdamW::Step: gate is " << Describe(gate) << ", expected f64 on " << ToString(store_->device());
+  const double* const scale = static_cast<const double*>(gate.raw());
+  if (gate.device().is_cuda()) return Update(lr, 1, scale);
+  if (!std::isnan(*scale)) return Update(lr, *scale, nullptr);
+  ++steps_;
+  return absl::OkStatus();
+}
+
+void AdamW::Forget(int64_t steps) {
+  LORIKEET_CHECK(steps >= 0 && steps <= steps_) << "AdamW::Forget: " << steps << " of " << steps_ << " steps";
+  steps_ -= steps;
+}
+
+absl::Status AdamW::Update(double lr, double grad_scale, const double* gate) {
   if (!damage_.ok()) return damage_;
   for (Parameter* p : parameters_) {
     LORIKEET_CHECK(p->value.contiguous()) << "AdamW: parameter " << p->name << " is not contiguous";
@@ -170,7 +187,8 @@ absl::Status AdamW::Step(double lr, double grad_scale) {
                           .eps = options_.eps,
                           .c1 = 1 - std::pow(options_.beta1, t),
                           .c2 = std::sqrt(1 - std::pow(options_.beta2, t)),
-                          .grad_scale = grad_scale};
+                          .grad_scale = grad_scale,
+                          .gate = gate};
   const std::vector<int> walk = Walk();
   for (size_t i = 0; i < walk.size(); ++i) {
     absl::StatusOr<StatePage> state = store_->Acquire(walk[i]);

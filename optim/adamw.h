@@ -79,6 +79,10 @@ class AdamW {
 
   // The gradients are taken times `grad_scale`, ClipFactor's (optim/clip.h).
   absl::Status Step(double lr, double grad_scale = 1);
+  // The same with the first number of `gate`, f64 on the store's device, which the device reads (optim/update_gate.h):
+  // NaN leaves everything as it is. Such steps count until Forget says how many of the last ones there were.
+  absl::Status Step(double lr, const Tensor& gate);
+  void Forget(int64_t steps);
   int64_t steps() const { return steps_; }  // taken so far
   const StateStore& store() const { return *store_; }
 
@@ -105,6 +109,7 @@ class AdamW {
   };
   std::vector<Slice> SlicesOf(int page) const;
   std::vector<int> Walk() const;
+  absl::Status Update(double lr, double grad_scale, const double* gate);
   Segments SegmentsOf(const StatePage& state, int page, double lr) const;
   void UpdatePage(const StatePage& state, int page, double lr, const AdamWStep& step) const;
   // Calls f(piece, its first element) for all of StateTensors()[tensor], in pieces that lie in one page each.

@@ -26,6 +26,7 @@ using internal::LoadThresholds;
 using internal::MagnitudeBits;
 using internal::Map8Values;
 using internal::NearestCode;
+using internal::Opened;
 using internal::RoundedConstants;
 using internal::ScaleOf;
 using internal::SegmentTable;
@@ -46,6 +47,7 @@ struct Pointers {
 struct Parameters {
   SegmentTable<Pointers, 26> table;
   Map8Values with_sign, without_sign;
+  const double* gate;
 };
 static_assert(sizeof(Parameters) <= 4096);
 
@@ -81,10 +83,12 @@ __global__ void StepKernel(const __grid_constant__ Parameters parameters) {
     const Pointers& s = parameters.table.Find(block, &index);
     uint8_t* const m_block = s.m + index * kBytes;
     uint8_t* const v_block = s.v + index * kBytes;
+    AdamWConstants<float> constants = s.constants;
+    if (!Opened(parameters.gate, &constants)) return;
     const int64_t i = index * kStateBlock + threadIdx.x;
     float m = Decoded(with_sign, m_block), v = Decoded(without_sign, v_block);
     if (i < s.n) {
-      UpdateElement(s.constants, s.g[i], s.p[i], m, v);
+      UpdateElement(constants, s.g[i], s.p[i], m, v);
     } else {
       m = v = 0;
     }
@@ -104,8 +108,10 @@ void LaunchAndClear(Parameters& parameters, LaunchContext context) {
 }
 
 void Step(const AdamWSegment* segments, int64_t count, const AdamWStep& step, LaunchContext context) {
-  Parameters parameters{
-      .table = {}, .with_sign = Map8Values(SignedDynamicMap()), .without_sign = Map8Values(UnsignedDynamicMap())};
+  Parameters parameters{.table = {},
+                        .with_sign = Map8Values(SignedDynamicMap()),
+                        .without_sign = Map8Values(UnsignedDynamicMap()),
+                        .gate = step.gate};
   for (int64_t i = 0; i < count; ++i) {
     const AdamWSegment& s = segments[i];
     if (parameters.table.Full()) LaunchAndClear(parameters, context);

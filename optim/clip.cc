@@ -8,27 +8,26 @@
 
 namespace lorikeet {
 
-GradNorm::GradNorm(absl::Span<Parameter* const> parameters) {
-  std::vector<Tensor> gradients;
+GradNorm::GradNorm(absl::Span<Parameter* const> parameters, absl::Span<const Tensor> others) {
+  std::vector<Tensor> all;
   for (const Parameter* p : parameters) {
-    if (p->grad.defined()) gradients.push_back(p->grad);
+    if (p->grad.defined()) all.push_back(p->grad);
   }
-  if (!gradients.empty()) sums_ = tensor::SumSquaresOfEach(gradients);
+  gradients_ = static_cast<int64_t>(all.size());
+  all.insert(all.end(), others.begin(), others.end());
+  sums_ = tensor::SumSquaresOfEach(all);
 }
 
-// One copy brings the sums to the host, where they are added in order.
-double GradNorm::Get() const {
-  if (!sums_.defined()) return 0;
+double GradNorm::Get() const { return Of(sums_.To(kCpu)); }
+
+// Added in order.
+double GradNorm::Of(const Tensor& sums) const {
+  const absl::Span<const double> each = sums.data<double>();
   double sum = 0;
-  const Tensor here = sums_.To(kCpu);
-  for (double s : here.data<double>()) sum += s;
+  for (int64_t i = 0; i < sums.size(); ++i) {
+    if (i < gradients_ || !std::isfinite(each[i])) sum += each[i];
+  }
   return std::sqrt(sum);
-}
-
-double ClipFactor(double norm, double max_norm) {
-  if (max_norm <= 0) return 1;
-  const double factor = max_norm / (norm + 1e-6);
-  return factor >= 1 ? 1 : factor;  // NaN compares false
 }
 
 }  // namespace lorikeet

@@ -9,27 +9,35 @@
 //
 // The norm is formed in f64, in an order that depends on the shapes only, so it has the same bits for any number of
 // threads. Parameters without a gradient count as 0. The gradients are not touched: the update reads them anyway, and
-// scaling them first would cost a pass. All gradients lie on one device. Threads: one.
+// scaling them first would cost a pass. All gradients lie on one device. Threads: one. A host that does not wait at all
+// lets the device decide about the update (optim/update_gate.h).
 #ifndef LORIKEET_OPTIM_CLIP_H_
 #define LORIKEET_OPTIM_CLIP_H_
 
+#include <cstdint>
+
 #include "absl/types/span.h"
 #include "autograd/parameter.h"
+#include "optim/clip_factor.h"
 #include "tensor/tensor.h"
 
 namespace lorikeet {
 
 class GradNorm {
  public:
-  explicit GradNorm(absl::Span<Parameter* const> parameters);
+  // `others`, f32 or f64: a loss, say, which has no part in the norm but to make it NaN if it is not finite.
+  explicit GradNorm(absl::Span<Parameter* const> parameters, absl::Span<const Tensor> others = {});
   double Get() const;  // NaN or infinite: so is a gradient
 
- private:
-  Tensor sums_;  // of g^2, one f64 for each gradient, where the gradients are; undefined: there are none
-};
+  // Of squares, an f64 [n] where the gradients are: one for each of gradients(), then one for each of the others.
+  const Tensor& sums() const { return sums_; }
+  int64_t gradients() const { return gradients_; }
+  double Of(const Tensor& sums) const;  // Get() from a copy of them on the host
 
-// A max_norm of 0 or less means: no limit. NaN if the norm is.
-double ClipFactor(double norm, double max_norm);
+ private:
+  Tensor sums_;
+  int64_t gradients_;
+};
 
 }  // namespace lorikeet
 

@@ -48,6 +48,7 @@ class Run {
   absl::Status ClaimOutput();
   uint64_t BytesToWrite() const;
   absl::Status Resume();
+  absl::Status FinishSteps(int64_t ahead);
   absl::Status Train();
   absl::Status EvaluateAndMark(int64_t step);
   absl::Status Save(int64_t step);
@@ -129,20 +130,35 @@ absl::Status Run::EvaluateAndMark(int64_t step) {
   return absl::OkStatus();
 }
 
-absl::Status Run::Train() {
-  for (int64_t step = progress_.step; step < job_->max_steps; ++step) {
-    absl::StatusOr<StepResult> result = job_->trainer->Step(step);
+// Until no more than `ahead` steps are with the device.
+absl::Status Run::FinishSteps(int64_t ahead) {
+  while (job_->trainer->given() > ahead) {
+    absl::StatusOr<StepResult> result = job_->trainer->Finish();
     if (!result.ok()) return result.status();
     report_->Stepped(*result);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Run::Train() {
+  Trainer& trainer = *job_->trainer;
+  for (int64_t step = progress_.step; step < job_->max_steps; ++step) {
+    const absl::Status given = trainer.Give(step);
     const int64_t done = step + 1;
+    const auto every = [done](int64_t steps) { return steps > 0 && done % steps == 0; };
+    const bool last = done == job_->max_steps;
+    const bool evaluate = every(options_.eval_steps) && !last && !job_->eval.examples.empty();
+    const bool save = every(options_.save_steps) && !last;
+    absl::Status stop = StopStatus();
+    const bool all = !given.ok() || last || evaluate || save || !stop.ok();
+    if (absl::Status s = FinishSteps(all ? 0 : trainer.ahead()); !s.ok()) return s;
+    if (!given.ok()) return given;
     best_ = false;
-    if (options_.eval_steps > 0 && done % options_.eval_steps == 0 && done < job_->max_steps &&
-        !job_->eval.examples.empty()) {
+    if (evaluate) {
       if (absl::Status s = EvaluateAndMark(done); !s.ok()) return s;
+      stop = StopStatus();
     }
-    const absl::Status stop = StopStatus();
-    const bool due = options_.save_steps > 0 && done % options_.save_steps == 0;
-    if ((due || best_ || !stop.ok()) && done < job_->max_steps) {
+    if ((save || best_ || !stop.ok()) && !last) {
       if (absl::Status s = Save(done); !s.ok()) return s;
     }
     if (!stop.ok()) return stop;

@@ -1,5 +1,6 @@
 #include "apps/training/trainer.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstring>
@@ -11,7 +12,7 @@
 #include "autograd/parameter_casts.h"
 #include "autograd/tape.h"
 #include "nn/linear_cross_entropy.h"
-#include "optim/clip.h"
+#include "tensor/check.h"
 #include "tensor/device.h"
 #include "tensor/dtype.h"
 #include "tensor/tensor.h"
@@ -25,6 +26,12 @@ Tensor InMemory(const RngKey& key, Device device) {
   return Tensor::From<uint8_t>(bytes, {sizeof key}, device);
 }
 
+absl::Status NotFinite(int64_t step, const char* what, double value) {
+  return absl::FailedPreconditionError(
+      absl::StrCat("step ", step + 1, ": the ", what, " is ", value,
+                   "; nothing was updated. Lower --learning_rate, or look at this step's rows"));
+}
+
 }  // namespace
 
 Trainer::Trainer(CausalLm& model, std::vector<Parameter*> parameters, AdamW& optimizer, const Schedule& schedule,
@@ -35,7 +42,8 @@ Trainer::Trainer(CausalLm& model, std::vector<Parameter*> parameters, AdamW& opt
       schedule_(schedule),
       run_(run),
       stream_(stream),
-      options_(options) {
+      options_(options),
+      gate_(options.max_grad_norm, model.device()) {
   if (!options.cuda_graphs || !model_.device().is_cuda()) return;
   graphs_ = std::make_unique<StepGraphs>(parameters_, [this](const MicroBatch& b) { return ForwardAndBackward(b); });
 }
@@ -108,22 +116,21 @@ std::vector<RowLosses> Trainer::GivePasses(int64_t step, StepResult* result) {
   return losses;
 }
 
-absl::Status Trainer::ReadLoss(const std::vector<RowLosses>& losses, StepResult* result) {
+absl::Status Trainer::SumLoss(absl::Span<const Tensor> losses, StepResult* result) {
   double sum = 0;
-  for (const RowLosses& rows : losses) {
-    const Tensor wide = rows.losses.To(kCpu).Cast(DType::kF64);
+  for (const Tensor& rows : losses) {
+    const Tensor wide = rows.Cast(DType::kF64);
     for (const double loss : wide.data<double>()) sum += loss;
   }
   result->loss = sum / static_cast<double>(result->answer_tokens);
   if (std::isfinite(result->loss)) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      absl::StrCat("step ", result->step + 1, ": the loss is ", result->loss,
-                   "; nothing was updated. Lower --learning_rate, or look at this step's rows"));
+  return NotFinite(result->step, "loss", result->loss);
 }
 
 absl::Status Trainer::AccumulateGradients(int64_t step, StepResult* result) {
-  const std::vector<RowLosses> losses = GivePasses(step, result);
-  return ReadLoss(losses, result);
+  std::vector<Tensor> here;
+  for (const RowLosses& rows : GivePasses(step, result)) here.push_back(rows.losses.To(kCpu));
+  return SumLoss(here, result);
 }
 
 void Trainer::DropGradients() {
@@ -131,35 +138,64 @@ void Trainer::DropGradients() {
   for (Parameter* p : parameters_) p->ZeroGrad();
 }
 
-absl::StatusOr<StepResult> Trainer::Step(int64_t step) {
-  const auto start = std::chrono::steady_clock::now();
+int64_t Trainer::ahead() const { return gate_.scale().device().is_cuda() ? 1 : 0; }
+
+absl::Status Trainer::Give(int64_t step) {
+  const auto since = std::chrono::steady_clock::now();
   StepResult result;
   if (run_ != nullptr) {
     run_->training = true;
     ++run_->weights_version;
   }
-  const std::vector<RowLosses> losses = GivePasses(step, &result);
+  std::vector<Tensor> values;
+  for (const RowLosses& rows : GivePasses(step, &result)) values.push_back(rows.losses);
   if (run_ != nullptr) run_->training = false;
-  const GradNorm norm(parameters_);
-  if (model_.device().is_cuda()) next_ = InputsOf(step + 1);
-  absl::Status status = ReadLoss(losses, &result);
-  if (status.ok()) {
-    result.grad_norm = norm.Get();
-    if (!std::isfinite(result.grad_norm)) {
-      status = absl::FailedPreconditionError(
-          absl::StrCat("step ", step + 1, ": the gradient's norm is ", result.grad_norm,
-                       "; nothing was updated. Lower --learning_rate, or look at this step's rows"));
-    }
-  }
-  if (status.ok()) {
-    result.learning_rate = schedule_.Rate(step);
-    status = optimizer_.Step(result.learning_rate, ClipFactor(result.grad_norm, options_.max_grad_norm));
-  }
+  const GradNorm norm(parameters_, values);
+  gate_.Look(norm);
+  values.push_back(norm.sums());
+  HostCopy copy(values);
+  result.learning_rate = schedule_.Rate(step);
+  const absl::Status status = optimizer_.Step(result.learning_rate, gate_.scale());
   if (run_ != nullptr) ++run_->weights_version;  // after a failure too: what a capture kept, a launch overwrites
   DropGradients();
   if (!status.ok()) return status;
-  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  given_.push_back({result, norm, std::move(copy), since});
+  if (model_.device().is_cuda()) next_ = InputsOf(step + 1);
+  return absl::OkStatus();
+}
+
+absl::Status Trainer::Read(Given& given) {
+  const absl::Span<const Tensor> values = given.values.Wait();
+  StepResult& r = given.result;
+  if (absl::Status s = SumLoss(values.first(values.size() - 1), &r); !s.ok()) return s;
+  r.grad_norm = given.norm.Of(values.back());
+  return std::isfinite(r.grad_norm) ? absl::OkStatus() : NotFinite(r.step, "gradient's norm", r.grad_norm);
+}
+
+// No step that was given has updated anything.
+void Trainer::TakeBack() {
+  optimizer_.Forget(given());
+  given_.clear();
+  gate_.Open();
+}
+
+absl::StatusOr<StepResult> Trainer::Finish() {
+  LORIKEET_CHECK(!given_.empty()) << "Trainer::Finish: no step was given";
+  if (absl::Status s = Read(given_.front()); !s.ok()) {
+    TakeBack();
+    return s;
+  }
+  StepResult result = given_.front().result;
+  const auto now = std::chrono::steady_clock::now();
+  result.seconds = std::chrono::duration<double>(now - std::max(given_.front().since, finished_)).count();
+  finished_ = now;
+  given_.pop_front();
   return result;
+}
+
+absl::StatusOr<StepResult> Trainer::Step(int64_t step) {
+  if (absl::Status s = Give(step); !s.ok()) return s;
+  return Finish();
 }
 
 }  // namespace lorikeet

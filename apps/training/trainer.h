@@ -10,28 +10,43 @@
 // stream by index, the learning rate from the schedule, dropout masks from a key folded with the step. So a run resumed
 // between two steps is the undisturbed run, bit for bit.
 // The loss of a step is the mean over all answer tokens of its micro-batches. A loss or gradient norm that is not
-// finite stops the step before anything is updated: for these two the host waits for a GPU, once, when it has given it
-// the whole step and has made the next one's batches.
+// finite stops the step before anything is updated. That is for the device to see (optim/update_gate.h), and so a host
+// need not wait for a GPU between two steps: it gives one, and then finishes the one before, while the device works.
+//
+//   for (int64_t step = first; step < options.max_steps; ++step) {
+//     if (absl::Status s = trainer.Give(step); !s.ok()) ...
+//     while (trainer.given() > (step + 1 < options.max_steps ? trainer.ahead() : 0)) r = trainer.Finish();
+//   }
+//
+// What reads parameters or moments (evaluation, a checkpoint) wants every step finished.
 // With `cuda_graphs`, on a GPU, a micro-batch is padded to a shape that repeats, and its passes run as one captured
 // graph (step_graphs.h); dropout then reads its key from the device's memory.
 #ifndef LORIKEET_APPS_TRAINING_TRAINER_H_
 #define LORIKEET_APPS_TRAINING_TRAINER_H_
 
+#include <chrono>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "apps/text/batches.h"
 #include "apps/training/step_graphs.h"
 #include "autograd/parameter.h"
 #include "nn/causal_lm.h"
 #include "nn/linear_cross_entropy.h"
 #include "optim/adamw.h"
+#include "optim/clip.h"
 #include "optim/schedule.h"
+#include "optim/update_gate.h"
 #include "peft/adapter_run.h"
+#include "tensor/host_copy.h"
 #include "tensor/random.h"
+#include "tensor/tensor.h"
 
 namespace lorikeet {
 
@@ -60,8 +75,16 @@ class Trainer {
   Trainer(CausalLm& model, std::vector<Parameter*> parameters, AdamW& optimizer, const Schedule& schedule,
           AdapterRun* run, const text::SequenceStream& stream, const TrainerOptions& options);
 
-  // FailedPrecondition: loss or gradient is not finite; others: the optimizer's store failed.
+  // Give, then Finish.
   absl::StatusOr<StepResult> Step(int64_t step);
+  // All of a step that the host has to do. The optimizer's store may fail: the step is not given then.
+  absl::Status Give(int64_t step);
+  // What came of the oldest step that was given and not finished; waits for it. FailedPrecondition: loss or gradient is
+  // not finite; neither this step nor one given after it has updated anything, and all of them are taken back.
+  absl::StatusOr<StepResult> Finish();
+  int64_t given() const { return static_cast<int64_t>(given_.size()); }
+  // How many steps it is good to have given and not finished.
+  int64_t ahead() const;
 
   // Step's first half: the gradient of the step's mean loss, added to the parameters' gradients, and the loss.
   absl::Status AccumulateGradients(int64_t step, StepResult* result);
@@ -75,12 +98,21 @@ class Trainer {
     StepResult counts;
     std::vector<MicroBatch> micro_batches;
   };
+  // A step whose update the device may not have done yet.
+  struct Given {
+    StepResult result;
+    GradNorm norm;
+    HostCopy values;  // the micro-batches' losses, then the norm's sums
+    std::chrono::steady_clock::time_point since;
+  };
   RngKey DropoutKey(int64_t step, size_t micro_batch) const;
   Inputs InputsOf(int64_t step) const;
   Inputs TakeInputs(int64_t step);  // made already, or now
   RowLosses ForwardAndBackward(const MicroBatch& batch);
   std::vector<RowLosses> GivePasses(int64_t step, StepResult* result);
-  static absl::Status ReadLoss(const std::vector<RowLosses>& losses, StepResult* result);
+  static absl::Status SumLoss(absl::Span<const Tensor> losses, StepResult* result);
+  static absl::Status Read(Given& given);
+  void TakeBack();
   void DropGradients();
 
   CausalLm& model_;
@@ -92,6 +124,9 @@ class Trainer {
   TrainerOptions options_;
   std::unique_ptr<StepGraphs> graphs_;  // null: without
   std::optional<Inputs> next_;          // on a GPU: the coming step's
+  UpdateGate gate_;
+  std::deque<Given> given_;  // oldest first
+  std::chrono::steady_clock::time_point finished_;
 };
 
 }  // namespace lorikeet

@@ -23,7 +23,8 @@ namespace lorikeet {
 struct AdamWStep {
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
   double c1 = 1, c2 = 1;
-  double grad_scale = 1;  // of clipping
+  double grad_scale = 1;         // of clipping
+  const double* gate = nullptr;  // CUDA, in the device's memory: instead of grad_scale. NaN: nothing is written
 };
 
 struct AdamWSegment {

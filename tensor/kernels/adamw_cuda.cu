@@ -19,6 +19,7 @@ using internal::AdamWConstants;
 using internal::CheckCuda;
 using internal::kBlockThreads;
 using internal::Load;
+using internal::Opened;
 using internal::Pack;
 using internal::RoundedConstants;
 using internal::SegmentTable;
@@ -41,34 +42,36 @@ struct Pointers {
 
 // 4 kB, what a launch could always carry.
 using Table = SegmentTable<Pointers, 48>;
-static_assert(sizeof(Table) <= 4096);
+static_assert(sizeof(Table) + sizeof(double*) <= 4096);
 
 // Bound by memory: 28 bytes of traffic an element, in packs of 16.
-__device__ void UpdateWhole(const Pointers& s, int64_t begin, int64_t end) {
+__device__ void UpdateWhole(const Pointers& s, const AdamWConstants<float>& constants, int64_t begin, int64_t end) {
   const int64_t stride = static_cast<int64_t>(kBlockThreads) * Floats::kCount;
   for (int64_t i = begin + static_cast<int64_t>(threadIdx.x) * Floats::kCount; i < end; i += stride) {
     const auto g = Load<Floats>(s.g + i);
     auto p = Load<Floats>(s.p + i), m = Load<Floats>(s.m + i), v = Load<Floats>(s.v + i);
-    for (int j = 0; j < Floats::kCount; ++j) UpdateElement(s.constants, g.v[j], p.v[j], m.v[j], v.v[j]);
+    for (int j = 0; j < Floats::kCount; ++j) UpdateElement(constants, g.v[j], p.v[j], m.v[j], v.v[j]);
     Store(s.p + i, p);
     Store(s.m + i, m);
     Store(s.v + i, v);
   }
 }
 
-__global__ void StepKernel(const __grid_constant__ Table table) {
+__global__ void StepKernel(const __grid_constant__ Table table, const double* gate) {
   uint32_t block = 0;
   const Pointers& s = table.Find(blockIdx.x, &block);
+  AdamWConstants<float> constants = s.constants;
+  if (!Opened(gate, &constants)) return;
   const int64_t begin = block * kElementsABlock, end = min(begin + kElementsABlock, s.n);
-  if (s.whole) return UpdateWhole(s, begin, end);
+  if (s.whole) return UpdateWhole(s, constants, begin, end);
   for (int64_t i = begin + threadIdx.x; i < end; i += kBlockThreads) {
-    UpdateElement(s.constants, s.g[i], s.p[i], s.m[i], s.v[i]);
+    UpdateElement(constants, s.g[i], s.p[i], s.m[i], s.v[i]);
   }
 }
 
-void LaunchAndClear(Table& table, LaunchContext context) {
+void LaunchAndClear(Table& table, const double* gate, LaunchContext context) {
   if (table.blocks() > 0) {
-    CheckCuda(Launch(StepKernel, table.blocks(), kBlockThreads, 0, StreamOf(context), table), "adamw step");
+    CheckCuda(Launch(StepKernel, table.blocks(), kBlockThreads, 0, StreamOf(context), table, gate), "adamw step");
   }
   table.Clear();
 }
@@ -81,7 +84,7 @@ void Step(const AdamWSegment* segments, int64_t count, const AdamWStep& step, La
       std::fprintf(stderr, "CUDA adamw step: expected f32, got %s\n", Name(s.p.dtype));
       std::abort();
     }
-    if (table.Full()) LaunchAndClear(table, context);
+    if (table.Full()) LaunchAndClear(table, step.gate, context);
     const int64_t n = s.p.size();
     table.Add({.g = s.g.ptr<const float>(),
                .p = s.p.ptr<float>(),
@@ -92,7 +95,7 @@ void Step(const AdamWSegment* segments, int64_t count, const AdamWStep& step, La
                .whole = Vectorisable(s.g) && Vectorisable(s.p) && Vectorisable(s.m) && Vectorisable(s.v)},
               (n + kElementsABlock - 1) / kElementsABlock);
   }
-  LaunchAndClear(table, context);
+  LaunchAndClear(table, step.gate, context);
 }
 
 }  // namespace

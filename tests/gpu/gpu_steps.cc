@@ -73,7 +73,7 @@ std::unique_ptr<CausalLm> MakeModel(const GpuStep& s, AdapterRun* run) {
       LoadWeights(*lm, RandomWeights(s.config, Cuda(0)),
                   s.offload_embeddings ? EmbeddingsInHostMemory(factory) : factory, false, nullptr);
   LORIKEET_CHECK(loaded.ok()) << loaded;
-  lm->set_gradient_checkpointing(s.checkpointing);
+  lm->set_gradient_checkpointing(s.checkpointing, s.checkpointed_layers);
   if (run == nullptr) return lm;
   AdapterConfig adapter;
   adapter.r = kRank;
@@ -151,6 +151,14 @@ std::vector<GpuStep> GpuSteps() {
        .checkpointing = Checkpointing::kOn,
        .sequences = 4,
        .accumulation = 1},
+      // In seven tenths of the peer's memory.
+      {.name = "llama3-8b/qlora-4x2048-checkpointing-27-layers",
+       .config = llama8,
+       .four_bit = true,
+       .checkpointing = Checkpointing::kOn,
+       .checkpointed_layers = 27,
+       .sequences = 4,
+       .accumulation = 1},
       {.name = "llama3-8b/qlora-1x2048-checkpointing",
        .config = llama8,
        .four_bit = true,
@@ -185,16 +193,24 @@ GpuStepResult MeasureStep(const GpuStep& s) {
   DeviceMemory().ResetPeak();
   out.seconds = 1e30;
   StepFlops flops = FlopsOf(s.config, parameters);
+  const auto finish = [&](int64_t ahead) {
+    while (trainer.given() > ahead) {
+      const absl::StatusOr<StepResult> r = trainer.Finish();
+      LORIKEET_CHECK(r.ok()) << r.status();
+      out.tokens = r->tokens;
+      out.loss = r->loss;
+      flops.tokens = r->tokens;
+      flops.target_rows = r->answer_tokens;
+      flops.causal_pairs = r->causal_pairs;
+      if (r->step > 1) out.seconds = std::min(out.seconds, r->seconds);  // before, caches fill and graphs are captured
+    }
+  };
   for (int step = 0; step <= kSteps; ++step) {
-    const absl::StatusOr<StepResult> r = trainer.Step(step);
-    LORIKEET_CHECK(r.ok()) << r.status();
-    out.tokens = r->tokens;
-    out.loss = r->loss;
-    flops.tokens = r->tokens;
-    flops.target_rows = r->answer_tokens;
-    flops.causal_pairs = r->causal_pairs;
-    if (step > 1) out.seconds = std::min(out.seconds, r->seconds);  // before, caches fill and graphs are captured
+    const absl::Status given = trainer.Give(step);
+    LORIKEET_CHECK(given.ok()) << given;
+    finish(trainer.ahead());
   }
+  finish(0);
   out.flops = UsefulFlopsPerStep(flops);
   out.peak_bytes = DeviceMemory().peak_bytes();
   return out;

@@ -21,6 +21,7 @@ struct GpuStep {
   ModelConfig config;
   bool four_bit = false, dora = false;
   Checkpointing checkpointing = Checkpointing::kOff;
+  int64_t checkpointed_layers = INT64_MAX;  // the first so many
   bool offload_embeddings = false, paged = false, graphs = false;
   int64_t sequences = 2, length = 2048, accumulation = 4;
 };

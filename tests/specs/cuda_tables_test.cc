@@ -5,6 +5,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "optim/adamw8.h"
+#include "optim/update_gate_kernels.h"
 #include "quant/nf4_kernels.h"
 #include "tensor/kernels/activation.h"
 #include "tensor/kernels/adamw.h"
@@ -58,6 +59,7 @@ TEST(CudaTables, LackNoKernelThatTheCpuHas) {
   Compare("reduce", kCpuReduce, kCudaReduce, &missing);
   Compare("rope", kCpuRope, kCudaRope, &missing);
   Compare("softmax", kCpuSoftmax, kCudaSoftmax, &missing);
+  Compare("update_gate", kCpuUpdateGate, kCudaUpdateGate, &missing);
   // By contract on the CPU alone: AdamW's single segment, and products over weights that the CPU decodes piece by
   // piece.
   EXPECT_THAT(missing, testing::ElementsAre("adamw[1]", "matmul[1]"));
