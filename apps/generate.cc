@@ -31,7 +31,8 @@ ABSL_FLAG(double, top_p, 1, "sample among the most probable tokens that together
 ABSL_FLAG(std::vector<std::string>, stop, {}, "comma-separated strings before any of which an answer ends");
 ABSL_FLAG(uint64_t, seed, 42, "of the sampling: the same seed gives the same text");
 ABSL_FLAG(std::string, chat_template, "", "chatml, llama3, plain, ...; empty: the model's own");
-ABSL_FLAG(bool, cuda_graphs, true, "on a GPU: capture the pass of a token, and give it again by one call");
+ABSL_FLAG(bool, cuda_graphs, true,
+          "on a GPU: capture the pass of a token as a CUDA graph, and replay it by one launch");
 ABSL_FLAG(int64_t, context_length, 4096, "tokens of a conversation at most, if the model allows so many");
 
 namespace lorikeet {

@@ -71,6 +71,8 @@ Examples BuiltInExamples(const OpenedModel& model) {
 
 absl::StatusOr<Examples> MakeExamples(const OpenedModel& model) {
   if (absl::GetFlag(FLAGS_data).empty()) return BuiltInExamples(model);
+  const int64_t max_rows = absl::GetFlag(FLAGS_max_rows);
+  if (max_rows < 1) return absl::InvalidArgumentError(absl::StrCat("--max_rows=", max_rows, ": expected 1 or more"));
   const absl::StatusOr<text::ChatTemplate> chat =
       text::ChatTemplate::ForTokenizer(model.tokenizer->spec(), absl::GetFlag(FLAGS_chat_template));
   if (!chat.ok()) return chat.status();
@@ -79,7 +81,7 @@ absl::StatusOr<Examples> MakeExamples(const OpenedModel& model) {
   if (!data.ok()) return data.status();
   Examples examples;
   for (text::Example& e : data->examples) {
-    if (static_cast<int64_t>(examples.size()) < absl::GetFlag(FLAGS_max_rows)) examples.push_back(std::move(e));
+    if (static_cast<int64_t>(examples.size()) < max_rows) examples.push_back(std::move(e));
   }
   return examples;
 }

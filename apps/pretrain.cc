@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -158,9 +159,24 @@ absl::Status Save(CausalLm& lm, const text::BpeSpec& spec, const std::string& di
   return absl::OkStatus();
 }
 
+absl::Status CheckFlags() {
+  const std::tuple<const char*, int64_t, int64_t> least[] = {{"steps", absl::GetFlag(FLAGS_steps), 1},
+                                                             {"batch_size", absl::GetFlag(FLAGS_batch_size), 1},
+                                                             {"max_seq_length", absl::GetFlag(FLAGS_max_seq_length), 2},
+                                                             {"documents", absl::GetFlag(FLAGS_documents), 2},
+                                                             {"num_layers", absl::GetFlag(FLAGS_num_layers), 1}};
+  for (const auto& [flag, value, min] : least) {
+    if (value >= min) continue;
+    return absl::InvalidArgumentError(absl::StrCat("--", flag, "=", value, ": expected ", min, " or more"));
+  }
+  if (absl::GetFlag(FLAGS_output_dir).empty())
+    return absl::InvalidArgumentError("--output_dir is missing: name a directory for the model");
+  return absl::OkStatus();
+}
+
 absl::Status Run() {
+  if (absl::Status s = CheckFlags(); !s.ok()) return s;
   const std::string directory = absl::GetFlag(FLAGS_output_dir);
-  if (directory.empty()) return absl::InvalidArgumentError("--output_dir is missing: name a directory for the model");
   if (mkdir(directory.c_str(), 0777) != 0 && errno != EEXIST) return ErrnoStatus(errno, "make", directory);
   const RngKey key{.seed = absl::GetFlag(FLAGS_seed)};
   const std::vector<std::string> documents = Documents(key.Fold(kText), absl::GetFlag(FLAGS_documents));

@@ -5,6 +5,8 @@
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
+#include <string>
+#include <vector>
 
 #include "absl/flags/parse.h"
 #include "absl/flags/usage.h"
@@ -36,9 +38,18 @@ std::string FindFlagFile(absl::string_view argument) {
   return recipe.empty() ? std::string(argument) : absl::StrCat("--flagfile=", recipe);
 }
 
+// Abseil reads `--packing False` as --packing, and an argument.
+void RefuseArgument(const char* argument) {
+  std::fprintf(stderr,
+               "error: unexpected argument \"%s\"; every input is a flag, and a boolean one is written "
+               "--packing=false\n",
+               argument);
+  std::exit(2);
+}
+
 }  // namespace
 
-std::vector<std::string> StartProgram(int argc, char** argv, absl::string_view usage) {
+void StartProgram(int argc, char** argv, absl::string_view usage) {
   // Only `bazel run` sets it; elsewhere the working directory is the user's already.
   if (const char* directory = std::getenv("BUILD_WORKING_DIRECTORY"); directory != nullptr && chdir(directory) != 0) {
     std::perror(directory);
@@ -61,7 +72,7 @@ std::vector<std::string> StartProgram(int argc, char** argv, absl::string_view u
   std::atexit(FixExitCode);
   const std::vector<char*> rest = absl::ParseCommandLine(static_cast<int>(pointers.size()), pointers.data());
   parsing = Parsing::kNo;
-  return {rest.begin() + 1, rest.end()};
+  if (rest.size() > 1) RefuseArgument(rest[1]);
 }
 
 int ExitCode(const absl::Status& status) {

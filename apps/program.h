@@ -6,7 +6,7 @@
 //   }
 //
 // Exit codes: 0 done; 2 bad input (NotFound, InvalidArgument and their like); 3 out of memory or disk
-// (ResourceExhausted); 4 damaged checkpoint (DataLoss); 5 NaN found (FailedPrecondition); 130 and 143 stopped by SIGINT
+// (ResourceExhausted); 4 a damaged file (DataLoss); 5 NaN found (FailedPrecondition); 130 and 143 stopped by SIGINT
 // and SIGTERM (Cancelled and Aborted).
 // Under `bazel run` a program starts in its runfiles; StartProgram moves to $BUILD_WORKING_DIRECTORY before it parses,
 // so that relative paths, the flag file's too, mean the user's directory. A flag file that is not there is looked for
@@ -15,16 +15,14 @@
 #define LORIKEET_APPS_PROGRAM_H_
 
 #include <string>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 
 namespace lorikeet {
 
-// Parses flags; returns what is left of the command line, without the program's name. Unknown flags end the process
-// with exit code 2.
-std::vector<std::string> StartProgram(int argc, char** argv, absl::string_view usage);
+// Parses flags. An unknown flag, or an argument that is none, ends the process with exit code 2.
+void StartProgram(int argc, char** argv, absl::string_view usage);
 
 int ExitCode(const absl::Status& status);
 

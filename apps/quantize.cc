@@ -120,7 +120,7 @@ absl::Status Quantize(const OpenOptions& options, OpenedModel& m, OutputDirector
   m.lm->Visit(e);
   if (!e.status.ok()) return e.status;
   nlohmann::ordered_json provenance = Provenance(m);
-  provenance["quant_type"] = options.quant.kind == Nf4Kind::kFp4 ? "fp4" : "nf4";
+  provenance["quant_type"] = Name(options.quant.kind);
   provenance["quant_block_size"] = options.quant.block;
   provenance["double_quant"] = options.quant.double_quant;
   provenance["relative_error"] = e.error / e.magnitude;
@@ -154,7 +154,8 @@ absl::Status WriteAgain(const OpenOptions& options, OpenedModel& m, OutputDirect
 absl::Status Run() {
   if (!absl::GetFlag(FLAGS_adapter).empty())
     return absl::InvalidArgumentError(
-        "--adapter: 4 bits would lose most of what an adapter learned; quantize the base and keep the adapter beside "
+        "--adapter: 4 bits may lose what an adapter learned (merge says how much); quantize the base and keep the "
+        "adapter beside "
         "it, or merge first");
   absl::StatusOr<std::unique_ptr<OutputDirectory>> out = OutputDirectory::Create(absl::GetFlag(FLAGS_output_dir));
   if (!out.ok()) return out.status();

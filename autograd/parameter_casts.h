@@ -4,9 +4,9 @@
 //   ... Use(p, DType::kBF16), p.As(DType::kBF16) ...            // take what is there, wherever and however often
 //
 // Adapters have hundreds of f32 factors that each pass takes in bf16: cast one by one where they are used, each is a
-// launch that takes longer than its work. The bits are those of Tensor::Cast. Parameters of kMaxElements and more, for
-// which that is not so, are left to be cast where they are used, and their casts held no longer than there; so are
-// those of the dtype already, and those that are cast already for somebody else.
+// launch that takes longer than its work. The bits are those of Tensor::Cast. Passed over, and cast where they are used
+// if at all, are parameters of kMaxElements or more (a launch of their own costs nothing there), those of that dtype
+// already, and those that another ParameterCasts holds.
 // While this lives the values do not change and the parameters do not move. In captured work (tensor/cuda_graph.h) it
 // is made anew with every launch, like everything that it is followed by. Ownership: the parameters outlive it, and
 // hold the casts. Threads: not while another uses the parameters.

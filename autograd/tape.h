@@ -104,8 +104,8 @@ class Tape : private MemoryHolder {
     Tape* resumed_;
   };
 
-  // The ways to put a record on a tape; ops use the free functions below. `always`: record although no input needs a
-  // gradient (Checkpoint does, for the parameters used inside).
+  // The ways to put a record on a tape; ops use the free functions below. Append records although no input may need a
+  // gradient: Checkpoint asks for that, for the parameters used inside.
   std::vector<Variable> Append(const char* op, absl::Span<const Variable> inputs, absl::Span<const Variable> values,
                                std::vector<SavedValue> saved, BackwardManyFn rule);
   Variable UseParameter(Parameter& p, DType dtype);

@@ -270,6 +270,52 @@ TEST(CheckpointTest, TheSecondRunComputesOnlyWhatARecordSaves) {
   EXPECT_EQ(Values(p.grad), (std::vector<double>{16 * 25 * 2, 16 * 49 * 3}));
 }
 
+// x^2 and 2x through Kept; counts how often they are computed.
+struct KeptSquare {
+  Variable operator()(const Variable& x) {
+    const std::vector<Tensor> v = Kept([&] {
+      ++computed;
+      return std::vector<Tensor>{tensor::Square(x.value()), tensor::Scale(x.value(), 2)};
+    });
+    return Record("KeptSquare", {x}, v[0], {v[1]}, [](absl::Span<Tensor> saved, const Tensor& dy, GradSink& grad) {
+      grad.Add(0, tensor::Mul(saved[0], dy));
+    });
+  }
+  int computed = 0;
+};
+
+TEST(CheckpointTest, WhatIsKeptIsNotComputedAgain) {
+  for (const bool keep : {false, true}) {
+    Parameter p = Trainable({2, 3});
+    KeptSquare square;
+    const auto f = [&](absl::Span<const Variable> in) { return square(square(Mul(in[0], Use(p)))); };  // (px)^4
+    Tape tape;
+    Variable y = Checkpoint(f, {Variable(Doubles({5, 1}))}, keep);
+    EXPECT_EQ(tape.saved_bytes(), keep ? 16 + 4 * 16 : 16);
+    tape.Backward(Sum(y), One());
+    EXPECT_EQ(square.computed, keep ? 2 : 4);
+    EXPECT_EQ(Values(p.grad), (std::vector<double>{4 * 1000 * 5, 4 * 27}));
+  }
+}
+
+TEST(CheckpointTest, OneInsideAnotherKeepsForItself) {
+  for (const bool keep : {false, true}) {
+    Parameter p = Trainable({2});
+    KeptSquare outer, inner;
+    Tape tape;
+    Variable y = Checkpoint(
+        [&](absl::Span<const Variable> in) {
+          const Variable x = Mul(in[0], Use(p));
+          return outer(Checkpoint([&](absl::Span<const Variable> in) { return inner(in[0]); }, {x}, keep));
+        },
+        {Variable(Doubles({5}))}, /*keep=*/true);
+    tape.Backward(Sum(y), One());
+    EXPECT_EQ(Values(p.grad), (std::vector<double>{4 * 1000 * 5}));
+    EXPECT_EQ(outer.computed, 1);
+    EXPECT_EQ(inner.computed, keep ? 2 : 3);  // in each run of the outer one, and once more
+  }
+}
+
 TEST(CheckpointTest, ADeferredValueIsComputedOnceForAllWhoAsk) {
   Doubling d;
   Tape tape(Tape::Values::kWhenAsked);

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -133,9 +134,12 @@ TEST_P(GoldenModelTest, LogitsAreTransformers) {
 }
 
 TEST_P(GoldenModelTest, LossAndEveryGradientAreTransformers) {
-  for (const int64_t checkpointed : {0, 1, 1000}) {
+  for (const auto& [checkpointing, layers] : {std::pair(Checkpointing::kOff, 0),
+                                              {Checkpointing::kOn, 1},
+                                              {Checkpointing::kOn, 1000},
+                                              {Checkpointing::kSelective, 1000}}) {
     const std::unique_ptr<CausalLm> model = Load(GetParam(), true);
-    model->set_gradient_checkpointing(Checkpointing::kOn, checkpointed);
+    model->set_gradient_checkpointing(checkpointing, layers);
     const Golden golden = OpenGolden(GetParam() == "llama_sharded" ? "llama_tied" : GetParam());
     const Input in = MakeInput(golden);
     Tape tape;

@@ -4,10 +4,11 @@
 //   h = run(h, layers, [batch, rope, cache](LlamaLayer& l, const Variable& x) { return l(x, batch, rope, cache); });
 //
 // kOff keeps what every op saves. kOn keeps a layer's input and runs the layer again in Backward: less memory, almost
-// one more forward pass. kOffload keeps that input in host memory (autograd/activation_offload.h); on the CPU it is
-// kOn. With `layers` given only so many are treated so, the first: what the others save is free again when Backward
-// arrives at them. The function is copied for each layer and lives until Backward: it holds what belongs to the batch
-// by value.
+// one more forward pass. kSelective keeps what attention computed besides, so that it is not computed again: as much
+// memory once more, for what takes longest in long sequences. kOffload keeps the input in host memory
+// (autograd/activation_offload.h); on the CPU it is kOn. With `layers` given only so many are treated so, the first:
+// what the others save is free again when Backward arrives at them. The function is copied for each layer and lives
+// until Backward: it holds what belongs to the batch by value.
 #ifndef LORIKEET_NN_LAYER_RUNNER_H_
 #define LORIKEET_NN_LAYER_RUNNER_H_
 
@@ -24,7 +25,7 @@
 
 namespace lorikeet {
 
-enum class Checkpointing : uint8_t { kOff, kOn, kOffload };
+enum class Checkpointing : uint8_t { kOff, kOn, kSelective, kOffload };
 
 class LayerRunner {
  public:
@@ -45,7 +46,8 @@ class LayerRunner {
     const bool keep = checkpointing_ == Checkpointing::kOff || i >= checkpointed_layers_;
     if (keep || Tape::Current() == nullptr) return f(layer, h);
     return Checkpoint([f, &layer](absl::Span<const Variable> in) { return f(layer, in[0]); },
-                      {checkpointing_ == Checkpointing::kOffload ? offload_(h) : h});
+                      {checkpointing_ == Checkpointing::kOffload ? offload_(h) : h},
+                      /*keep=*/checkpointing_ == Checkpointing::kSelective);
   }
 
   Checkpointing checkpointing_ = Checkpointing::kOff;

@@ -47,6 +47,7 @@ TEST(LayerRunnerTest, OnlyTheLayersAskedForRunAgain) {
   EXPECT_EQ(RunsOfEachLayer(Checkpointing::kOn, INT64_MAX), (std::vector<int>{2, 2, 2}));
   EXPECT_EQ(RunsOfEachLayer(Checkpointing::kOn, 2), (std::vector<int>{2, 2, 1}));
   EXPECT_EQ(RunsOfEachLayer(Checkpointing::kOn, 0), (std::vector<int>{1, 1, 1}));
+  EXPECT_EQ(RunsOfEachLayer(Checkpointing::kSelective, 2), (std::vector<int>{2, 2, 1}));
   EXPECT_EQ(RunsOfEachLayer(Checkpointing::kOffload, 1), (std::vector<int>{2, 1, 1}));
 }
 

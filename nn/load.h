@@ -2,7 +2,7 @@
 //
 //   std::unique_ptr<CausalLm> model = BuildModel(config, DType::kBF16);
 //   LoadReport report;
-//   absl::Status s = LoadWeights(*model, source, DenseFactory(DType::kBF16, /*trainable=*/false), &report);
+//   absl::Status s = LoadWeights(*model, source, DenseFactory(DType::kBF16, false), /*trainable=*/false, &report);
 //
 // Every parameter must be there with the right shape; the message names the file, the tensor and what was expected.
 // Each slot's map is made by the factory as its turn comes, so a 4-bit model is quantized while it streams in and never

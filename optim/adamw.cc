@@ -165,8 +165,8 @@ absl::Status AdamW::Step(double lr, const Tensor& gate) {
   return absl::OkStatus();
 }
 
-void AdamW::Forget(int64_t steps) {
-  LORIKEET_CHECK(steps >= 0 && steps <= steps_) << "AdamW::Forget: " << steps << " of " << steps_ << " steps";
+void AdamW::UndoStepCount(int64_t steps) {
+  LORIKEET_CHECK(steps >= 0 && steps <= steps_) << "AdamW::UndoStepCount: " << steps << " of " << steps_ << " steps";
   steps_ -= steps;
 }
 

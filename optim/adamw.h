@@ -5,7 +5,7 @@
 //   auto store = std::make_unique<ResidentStore>(StateElements(parameters));   // or a PagedStore; f32 or u8
 //   AdamW optimizer(parameters, {.weight_decay = 0.01}, std::move(store));
 //   ... backward ...
-//   RETURN_IF_ERROR(optimizer.Step(schedule.Rate(optimizer.steps())));
+//   absl::Status done = optimizer.Step(schedule.Rate(optimizer.steps()));
 //
 // The flat space of the state: parameter after parameter in the order given, each beginning with a block of its own; so
 // the order is part of the state's meaning, and saved state goes by name instead. A step walks the pages forwards if it
@@ -80,9 +80,9 @@ class AdamW {
   // The gradients are taken times `grad_scale`, ClipFactor's (optim/clip.h).
   absl::Status Step(double lr, double grad_scale = 1);
   // The same with the first number of `gate`, f64 on the store's device, which the device reads (optim/update_gate.h):
-  // NaN leaves everything as it is. Such steps count until Forget says how many of the last ones there were.
+  // NaN leaves everything as it is. Such steps count until UndoStepCount says how many of the last ones there were.
   absl::Status Step(double lr, const Tensor& gate);
-  void Forget(int64_t steps);
+  void UndoStepCount(int64_t steps);
   int64_t steps() const { return steps_; }  // taken so far
   const StateStore& store() const { return *store_; }
 

@@ -37,7 +37,7 @@ absl::StatusOr<CudaPagedStore::Plan> CudaPagedStore::MakePlan(int64_t elements, 
 absl::StatusOr<std::unique_ptr<CudaPagedStore>> CudaPagedStore::Create(int64_t elements, DType dtype,
                                                                        const CudaPagedStoreOptions& options) {
   if (!CudaUnavailable().empty()) {
-    return absl::FailedPreconditionError(absl::StrCat("no optimizer state on the GPU: ", CudaUnavailable()));
+    return absl::UnavailableError(absl::StrCat("no optimizer state on the GPU: ", CudaUnavailable()));
   }
   const absl::StatusOr<Plan> plan = MakePlan(elements, dtype, options);
   if (!plan.ok()) return plan.status();

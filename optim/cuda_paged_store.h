@@ -14,7 +14,7 @@
 // The page that was used longest ago makes room; an unchanged one is not copied back. A walk that turns around finds
 // its last pages on the device. Results are those of a ResidentStore, bit for bit.
 //
-// Failures, of Create only: no GPU (FailedPrecondition), a budget too small (InvalidArgument, with the least that
+// Failures, of Create only: no GPU (Unavailable), a budget too small (InvalidArgument, with the least that
 // works), no host memory that can be pinned (ResourceExhausted). Without room for the slots the process ends, as for
 // any tensor. Threads: as StateStore.
 #ifndef LORIKEET_OPTIM_CUDA_PAGED_STORE_H_

@@ -1,8 +1,8 @@
 // PagedStore: the moments under a budget of memory. A few pages are in memory, the others in a temporary file.
 //
 //   absl::StatusOr<std::unique_ptr<PagedStore>> store =
-//       PagedStore::Create(StateElements(parameters), DType::kF32, {.budget_bytes = 64 << 20, .directory =
-//       "/var/tmp"});
+//       PagedStore::Create(StateElements(parameters), DType::kF32,
+//                          {.budget_bytes = 64 << 20, .directory = "/var/tmp"});
 //   AdamW optimizer(parameters, options, *std::move(store));
 //
 // What the budget covers: the pages in memory, the buffer for compressed bytes, and zstd's contexts, all cut from one

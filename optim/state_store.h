@@ -1,9 +1,8 @@
 // StateStore: where an optimizer keeps its two moments, a page at a time.
 //
 //   for (int page : walk) {
-//     absl::StatusOr<StatePage> s = store.Acquire(page);      // s->m, s->v: elements [begin, begin + size) of the
-//     space store.Prefetch(next);                                   // a hint: the copy may run while this page is
-//     worked on
+//     absl::StatusOr<StatePage> s = store.Acquire(page);      // s->m, s->v: elements from s->begin on
+//     store.Prefetch(next);                                   // a hint: it may be copied meanwhile
 //     ... update s->m and s->v ...
 //     store.Release(page, /*modified=*/true);
 //   }

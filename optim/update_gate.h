@@ -1,12 +1,12 @@
 // UpdateGate: lets updates through, scaled as clipping asks, until something is not finite; from then on none. The
-// device decides, so a host that learns of a bad step later, with further steps given, has not let it do any harm.
+// device decides, so a host that learns of a bad step only after it has launched further ones has done no harm.
 //
 //   UpdateGate gate(/*max_norm=*/1, Cuda(0));
 //   const GradNorm norm(parameters, losses);             // optim/clip.h
 //   gate.Look(norm);
 //   optimizer.Step(rate, gate.scale());                  // nothing waited for
 //   ...  double n = norm.Get();                          // later: not finite? Then neither this step nor any since
-//   optimizer.Forget(steps_since);  gate.Open();         // has changed a parameter or a moment
+//   optimizer.UndoStepCount(steps_since);  gate.Open();         // has changed a parameter or a moment
 //
 // Ownership: it holds 16 bytes on the device; a step's scale is there until the next Look. Threads: one.
 #ifndef LORIKEET_OPTIM_UPDATE_GATE_H_

@@ -13,9 +13,9 @@ namespace {
 using internal::CheckCuda;
 using internal::StreamOf;
 
-constexpr int kThreads = 32;
+constexpr int kThreads = 512;
 
-// One warp reads, so that the loads of some hundred sums are under way together; its first thread adds them in order.
+// One block reads, so that the loads of some hundred sums are under way together; its first thread adds them in order.
 __global__ void DecideKernel(const double* sums, int64_t n, int64_t gradients, double max_norm, double* gate) {
   CUDA_SHARED(double[kThreads], chunk);
   double sum = 0;

@@ -116,7 +116,7 @@ TEST_P(UpdateGateTest, ANumberThatIsNotFiniteShutsItUntilItIsOpened) {
       MakeGradients(9);
       EXPECT_TRUE(std::isfinite(Update({Losses(1, 2)}).Get()));  // good, but too late
       EXPECT_TRUE(Same(before, Everything())) << x << " in a " << (in_loss ? "loss" : "gradient");
-      optimizer_->Forget(2);
+      optimizer_->UndoStepCount(2);
       EXPECT_EQ(optimizer_->steps(), steps);
       gate_->Open();
       Update();

@@ -2,7 +2,7 @@
 //
 //   AdapterConfig config;                               // r 16, alpha 32, all-linear
 //   config.target.list = {"q_proj", "v_proj"};
-//   absl::StatusOr<AdapterConfig> read = ParseAdapterConfig(json_text, "adapter/adapter_config.json");
+//   absl::StatusOr<AdapterConfig> read = ParseAdapterConfig(text, "adapter_config.json", &warnings);
 //
 // Files are written as PEFT writes them: every field, keys sorted, indent 2, inference_mode true; but the keys of a
 // pattern keep their order, since the first that matches wins. Reading: a field that changes the meaning and is not

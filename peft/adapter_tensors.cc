@@ -245,7 +245,7 @@ absl::StatusOr<std::vector<NamedTensor>> AdapterTensors(Module& model) {
   CollectTensors collect;
   model.Visit(collect);
   if (collect.adapters == 0)
-    return absl::FailedPreconditionError("the model carries no adapter, there is nothing to save");
+    return absl::InvalidArgumentError("the model carries no adapter, there is nothing to save");
   if (collect.tied && !collect.embedding.empty()) {
     collect.tensors.push_back({absl::StrCat(kDiskPrefix, kHead, ".weight"), collect.embedding_weight});
   }
@@ -256,7 +256,7 @@ absl::StatusOr<std::vector<NamedTensor>> AdapterTensors(Module& model) {
     }
   }
   if (!collect.moves) {
-    return absl::FailedPreconditionError(
+    return absl::InvalidArgumentError(
         "every lora_B is zero: the adapter changes nothing, and was not saved. No training step has reached it");
   }
   return std::move(collect.tensors);

@@ -4,8 +4,8 @@
 //   base_model.model.<path>.lora_B.weight             [out, r]
 //   base_model.model.<path>.lora_magnitude_vector     [out], DoRA only; old files append ".weight"
 //   base_model.model.<path>.lora_embedding_A, _B      [r, vocab], [hidden, r], of an embedding
-//   base_model.model.<path>.base_layer.weight         the base itself, which PEFT adds for embeddings and heads;
-//   optional base_model.model.<path>.weight, .bias, ...        what trains whole (peft/whole_modules.h)
+//   base_model.model.<path>.base_layer.weight         the base, which PEFT adds for embeddings and heads; optional
+//   base_model.model.<path>.weight, .bias, ...        what trains whole (peft/whole_modules.h)
 //
 //   absl::StatusOr<std::vector<NamedTensor>> tensors = AdapterTensors(*model);
 //   absl::StatusOr<AttachedAdapter> a = AttachAdapter(*model, config, source, &run);
@@ -32,8 +32,8 @@ namespace lorikeet {
 
 using NamedTensor = std::pair<std::string, Tensor>;
 
-// In the model's order, sharing the model's memory. FailedPrecondition: the model carries no adapter; every B is zero,
-// so that the adapter changes nothing (it was never trained); an element is NaN or infinite.
+// In the model's order, sharing the model's memory. InvalidArgument: the model carries no adapter; every B is zero, so
+// that the adapter changes nothing (it was never trained). FailedPrecondition: an element is NaN or infinite.
 // An adapter that took a part of the base's weight (PiSSA, OLoRA) is handed out as the ordinary one of twice the rank
 // that it amounts to over the weight as it was: A' = [A; A0], B' = [B, -B0]. ConfigOnDisk then goes with it.
 absl::StatusOr<std::vector<NamedTensor>> AdapterTensors(Module& model);

@@ -11,6 +11,7 @@
 #include "tensor/ops/reduce.h"
 
 namespace lorikeet {
+
 DoraMap::DoraMap(std::unique_ptr<LinearMap> base, LoraFactors f, absl::optional<Tensor> magnitude,
                  const AdapterRun* run, uint64_t index)
     : AdapterMap(std::move(base), std::move(f), run, index) {
@@ -41,10 +42,10 @@ Tensor DoraMap::FactorThroughBase(DType compute) const {
 
 Tensor DoraMap::Norm(DType compute) const {
   const Tensor &a = a_.value, &b = b_.value;
-  const Tensor k = Product(a, a.Transpose(0, 1), scaling_);                           // s*A*A^T  [r, r]
-  Tensor m = Product(b, k, scaling_);                                                 // s^2*B*(A*A^T)  [out, r]
-  tensor::AddInPlace(m, FactorThroughBase(compute).Transpose(0, 1), 2.0 * scaling_);  // + 2s*W*A^T
-  const Tensor squared = tensor::Add(squared_norm_, tensor::RowDot(m, b));
+  const Tensor k = Product(a, a.Transpose(0, 1), scaling_);                               // s*A*A^T  [r, r]
+  Tensor cross = Product(b, k, scaling_);                                                 // s^2*B*(A*A^T)  [out, r]
+  tensor::AddInPlace(cross, FactorThroughBase(compute).Transpose(0, 1), 2.0 * scaling_);  // + 2s*W*A^T
+  const Tensor squared = tensor::Add(squared_norm_, tensor::RowDot(cross, b));
   return tensor::Sqrt(tensor::Maximum(squared, 0));  // cancellation may leave it a hair below zero
 }
 

@@ -5,8 +5,8 @@
 //
 // The norm is a constant in the backward pass, as section 4.3 of the paper proposes. With g = m/n, z = W*x + s*B*A*x:
 //   dm = sum_tokens dy*z / n,   then with G = g*dy exactly LoRA's dA, dB and dx.     Saves x, u [tokens, r] and y.
-// z is y/g. Where g is 0, training takes 2^-60 for it: y is as good as 0, and z still in it, so nobody has to look at g
-// on the host. (f16 has not the range: there z is saved.)
+// z is y/g. Where g is 0 training takes 2^-60 for it, so that y/g is defined without a look at g from the host; f16
+// lacks the range, so there z is saved.
 // The norm never forms W + s*B*A:  n^2 = ||W||^2 + 2s<B, W*A^T> + s^2<B, B*(A*A^T)>  row by row, where W*A^T is the
 // base applied to A's rows, so it works over any frozen base for one skinny product; ||W||^2 is computed once, when the
 // map is made, and n and g once per AdapterRun::weights_version where that is tracked. The norm is in the factors'

@@ -6,14 +6,16 @@
 //   if (init->moves_base()) slot.map = WithoutProduct(*slot.map, *start, scaling);
 //
 // With s the scaling, W [out, in] and SVD(M) = U*S*V^T:
-//   kaiming     A ~ U(-1/sqrt(in), 1/sqrt(in)),  B = 0                         Hu et al., 2021, as in PEFT ("true")
-//   gaussian    A ~ N(0, (1/r)^2),  B = 0
-//   orthogonal  A and B random with B*A = 0: they reach into orthogonal halves of the r dimensions; r must be even
-//   pissa       A = sqrt(S/s)*V^T,  B = U*sqrt(S/s) of W's r largest singular values;  W -= s*B*A      Meng et al.,
-//   2024 pissa_niter_K  the same by random projections and K power iterations olora       A = R, B = Q, the first r
-//   rows and columns of W's QR factors;  W -= s*B*A      Büyükakyüz, 2024 loftq       A and B as for pissa, of W -
-//   base: what 4-bit weights lost, as far as rank r goes      Li et al., 2023 embeddings  A ~ N(0, 1),  B = 0 for
-//   kaiming and gaussian; the other methods are for layers      as in PEFT
+//   kaiming        A ~ U(-1/sqrt(in), 1/sqrt(in)),  B = 0                  Hu et al., 2021; PEFT's "true"
+//   gaussian       A ~ N(0, (1/r)^2),  B = 0
+//   orthogonal     A and B random with B*A = 0; r even
+//   pissa          A = sqrt(S/s)*V^T,  B = U*sqrt(S/s), of W's r largest singular values;  W -= s*B*A
+//                                                                          Meng et al., 2024
+//   pissa_niter_K  the same by random projections and K power iterations
+//   olora          A = R, B = Q, the first r rows and columns of W's QR factors;  W -= s*B*A
+//                                                                          Büyükakyüz, 2024
+//   loftq          as pissa, of W - base: what 4 bits lost; the base stays Li et al., 2023
+//   embeddings     A ~ N(0, 1),  B = 0, for kaiming and gaussian alone     as in PEFT
 // All but loftq leave the model computing what it did, up to rounding; loftq brings it nearer to the original weights
 // (one iteration of the paper's algorithm; more would change the base's codes, and the adapter would fit no other
 // base). Unlike PEFT's, loftq's factors are divided by s, which the forward pass multiplies by. A base that gives up
@@ -40,8 +42,6 @@ struct LoraInit {
 
   // True if the base's weight changes.
   bool moves_base() const { return kind == Kind::kPissa || kind == Kind::kOlora; }
-  // True if nothing is drawn: loading such an adapter can change the base as training did.
-  bool repeatable() const { return power_iterations < 0; }
 };
 
 // The names above, which are init_lora_weights' in PEFT.

@@ -1,8 +1,7 @@
 // Targets: which of a model's linear maps a configuration adapts, by PEFT's rules.
 //
 //   absl::StatusOr<Targets> t = SelectTargets(places, config);
-//   t->modules                                         // {"model.layers.0.self_attn.q_proj", ...}, in the model's
-//   order
+//   t->modules                         // {"model.layers.0.self_attn.q_proj", ...}, in the model's order
 //
 // A path is selected when
 //   - exclude_modules does not match it: a list entry equals the path or its end after a dot; a string is a regular

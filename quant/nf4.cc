@@ -114,6 +114,15 @@ Nf4View Nf4Tensor::view() const {
   return v;
 }
 
+const char* Name(Nf4Kind kind) { return kind == Nf4Kind::kFp4 ? "fp4" : "nf4"; }
+
+absl::StatusOr<Nf4Kind> ParseNf4Kind(absl::string_view name) {
+  for (const Nf4Kind kind : {Nf4Kind::kNf4, Nf4Kind::kFp4}) {
+    if (name == Name(kind)) return kind;
+  }
+  return absl::InvalidArgumentError(absl::StrCat(name, ": expected nf4 or fp4"));
+}
+
 absl::Status Validate(const Nf4Options& options) {
   const auto range = [](absl::string_view name, int n) {
     return absl::InvalidArgumentError(

@@ -25,6 +25,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "quant/nf4_decode.h"
 #include "tensor/device.h"
 #include "tensor/dtype.h"
@@ -79,6 +80,10 @@ Tensor GatherRows(const Nf4Tensor& q, const Tensor& ids, DType dtype);
 
 // Whether the options are within the ranges above; QuantizeNf4 asks this first.
 absl::Status Validate(const Nf4Options& options);
+
+// "nf4" or "fp4", and back; InvalidArgument for anything else.
+const char* Name(Nf4Kind kind);
+absl::StatusOr<Nf4Kind> ParseNf4Kind(absl::string_view name);
 
 }  // namespace lorikeet
 

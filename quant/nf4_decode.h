@@ -2,8 +2,8 @@
 //
 //   element i of block b = i / block:   code = i even ? codes[i/2] >> 4 : codes[i/2] & 15
 //                                       w[i] = round_to_T( code_map[code] * scale(b) )          one float32 product
-//   scale(b) = scales_f32[b], or double-quantized:  scale_map[scales_u8[b]] * scale_scales[b / scale_block] +
-//   scale_mean
+//   scale(b) = scales_f32[b]
+//      or, double-quantized,  scale_map[scales_u8[b]] * scale_scales[b / scale_block] + scale_mean
 //
 // Blocks run over the flattened row-major weight, so that they may straddle rows. Nothing is checked here. The
 // functions are the CPU's; nf4_kernels.h has what every device can do.

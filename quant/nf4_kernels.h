@@ -4,8 +4,7 @@
 //   decode_scales  scales[b] = scale(b) as float32
 //   gather_rows    y[i] = w[ids[i]], rounded likewise, for a weight [rows, d]; an id outside [0, rows) ends the process
 //   encode         codes and absolute maxima of the blocks of w: nf4.h has the rule. A block with an element that is
-//   not
-//                  finite gets a scale that is not finite, and any codes
+//                  not finite gets a scale that is not finite, and any codes
 //   encode_scales  8-bit codes of absmax[b] - mean, by blockwise8.h with the signed map
 //   matvec         y = alpha * gain * (x*W^T + u*v) + beta * y for a few rows of x (kDotRows) and a weight [rows,
 //                  cols], cols a multiple of 8 and all of it less than 2^35 elements, straight from the codes: sums

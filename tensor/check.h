@@ -45,8 +45,6 @@ struct Voidify {
 
 #define LORIKEET_CHECK_OP_(a, op, b) LORIKEET_CHECK((a)op(b)) << "(" << (a) << " vs " << (b) << ") "
 #define LORIKEET_CHECK_EQ(a, b) LORIKEET_CHECK_OP_(a, ==, b)
-#define LORIKEET_CHECK_NE(a, b) LORIKEET_CHECK_OP_(a, !=, b)
-#define LORIKEET_CHECK_LT(a, b) LORIKEET_CHECK_OP_(a, <, b)
 #define LORIKEET_CHECK_LE(a, b) LORIKEET_CHECK_OP_(a, <=, b)
 #define LORIKEET_CHECK_GT(a, b) LORIKEET_CHECK_OP_(a, >, b)
 #define LORIKEET_CHECK_GE(a, b) LORIKEET_CHECK_OP_(a, >=, b)

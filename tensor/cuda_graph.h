@@ -1,4 +1,4 @@
-// CudaGraph: work for the device that is given once, kept, and from then on given again by one call.
+// CudaGraph: work for the device that is captured once and replayed by one launch.
 //
 //   Tensor x = ..., y;                                     // on the device
 //   auto work = [&] { y = tensor::Square(x); };
@@ -7,8 +7,8 @@
 //   graph.Capture([&] { work(); });                        // y has memory now, nothing has run
 //   tensor::CopyInto(next, x);  graph.Launch();            // now y is next^2
 //
-// A small model's step is a thousand short kernels; giving them one by one takes the host longer than the device needs
-// to run them. A graph's launch costs the same however many there are.
+// A small model's step is a thousand short kernels; launching them one by one takes the host longer than the device
+// needs to run them. A graph's launch costs the same however many there are.
 //
 // What is kept are launches with their arguments: the addresses and the numbers of the time of capture. So what
 // changes comes in through tensors that stay where they are, and a number that changes must be one in a tensor. Work
@@ -19,7 +19,7 @@
 // leaves, y, keeps its memory while its handle lives, and its values until the next launch of any graph: another's
 // temporaries may lie where y came to lie later.
 // valid() becomes false when scratch memory (tensor/kernels/cuda_scratch.h), whose address the graph holds, has moved:
-// Launch then aborts; capture anew. Threads: the one that gives the device its work. Only where CudaUnavailable() is
+// Launch then aborts; capture anew. Threads: the one that launches the device's work. Only where CudaUnavailable() is
 // empty. Source: CUDA C++ Programming Guide, "CUDA Graphs"; the private pool as PyTorch's torch.cuda.graph has it.
 #ifndef LORIKEET_TENSOR_CUDA_GRAPH_H_
 #define LORIKEET_TENSOR_CUDA_GRAPH_H_
@@ -38,10 +38,10 @@ class CudaGraph {
   CudaGraph(CudaGraph&& other) noexcept;
   CudaGraph& operator=(CudaGraph&&) = delete;
 
-  // Once. Nothing that `work` gives to the device runs before Launch. False, and nothing is captured, where scratch
-  // memory grew meanwhile, as it may the first time that work is given: give it as usual then.
+  // Once. Nothing that `work` launches runs before Launch. False, and nothing is captured, where scratch memory grew
+  // meanwhile, as it may the first time that it is launched: launch it as usual then.
   bool Capture(absl::FunctionRef<void()> work);
-  // Gives the work to ComputeStream().
+  // Onto ComputeStream().
   void Launch();
   bool captured() const { return graph_ != nullptr; }
   bool valid() const;

@@ -1,10 +1,10 @@
 // CUDA's streams and events, for code that moves bytes beside the computation: optimizer pages, weights, activations.
 //
 //   CudaStream copies;  CudaEvent arrived;
-//   copies.Wait(CudaEvent::Of(ComputeStream()));          // not before the kernels given so far are done
+//   copies.Wait(CudaEvent::Of(ComputeStream()));          // not before the kernels launched so far are done
 //   copies.Copy(device, pinned, bytes);
 //   arrived.Record(copies);
-//   ComputeStream().Wait(arrived);                        // kernels given from here on see the bytes
+//   ComputeStream().Wait(arrived);                        // kernels launched from here on see the bytes
 //
 // Every op runs on ComputeStream(), in order: LaunchContext{} means it. Other streams are not ordered with it but by
 // events. A copy overlaps with computation only if the host's side is pinned (PinnedAllocator, cuda_memory.h); from and
@@ -32,7 +32,7 @@ class CudaEvent {
     event.Record(stream);
     return event;
   }
-  void Record(CudaStream& stream);  // the stream's work given so far; replaces what was recorded before
+  void Record(CudaStream& stream);  // the stream's work so far; replaces what was recorded before
   void Synchronize() const;         // the host waits
   bool Done() const;
   double MillisecondsSince(const CudaEvent& earlier) const;  // both done
@@ -50,9 +50,9 @@ class CudaStream {
   CudaStream& operator=(const CudaStream&) = delete;
 
   void Copy(void* to, const void* from, size_t bytes);  // any of the four directions
-  void Wait(const CudaEvent& event);                    // work given from here on starts after the event
+  void Wait(const CudaEvent& event);                    // later work starts after the event
   void Synchronize();                                   // the host waits
-  // Between the two, work that is given is kept and not done; what came of it, a cudaGraphExec_t, is given as a whole
+  // Between the two, work is captured and not done; what came of it, a cudaGraphExec_t, is launched as a whole
   // by LaunchGraph, as often as wanted. For CudaGraph (cuda_graph.h). Capturing is relaxed: memory may be taken
   // meanwhile.
   void BeginCapture();

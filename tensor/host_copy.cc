@@ -35,8 +35,11 @@ HostCopy::HostCopy(const std::vector<Tensor>& tensors) {
 
 const std::vector<Tensor>& HostCopy::Wait() {
   if (done_ != nullptr) done_->Synchronize();
-  done_ = nullptr;
   return copies_;
+}
+
+double HostCopy::SecondsSince(const HostCopy& earlier) const {
+  return done_ == nullptr || earlier.done_ == nullptr ? 0 : 1e-3 * done_->MillisecondsSince(*earlier.done_);
 }
 
 }  // namespace lorikeet

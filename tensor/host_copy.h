@@ -24,10 +24,12 @@ class HostCopy {
   HostCopy& operator=(HostCopy&&) = delete;
 
   const std::vector<Tensor>& Wait();
+  // Between the moments that the device reached the two, both waited for; 0 if either is the CPU's.
+  double SecondsSince(const HostCopy& earlier) const;
 
  private:
   std::vector<Tensor> copies_;
-  std::unique_ptr<CudaEvent> done_;  // null: nothing to wait for
+  std::unique_ptr<CudaEvent> done_;  // null: there is nothing to wait for
 };
 
 }  // namespace lorikeet

@@ -36,6 +36,16 @@ TEST(HostCopyTest, OfTheDeviceToo) {
   ValuesAreThoseOfTheMoment(Cuda(0));
 }
 
+TEST(HostCopyTest, TimePassesBetweenTwo) {
+  if (!CudaUnavailable().empty()) GTEST_SKIP() << CudaUnavailable();
+  const Tensor x = tensor::RandomTensor({300, 7}, DType::kF32, 1).To(Cuda(0));
+  HostCopy first({x}), second({x}), here({tensor::RandomTensor({3}, DType::kF32, 1)});
+  second.Wait();
+  EXPECT_GE(second.SecondsSince(first), 0);
+  EXPECT_LT(second.SecondsSince(first), 60);
+  EXPECT_EQ(second.SecondsSince(here), 0);
+}
+
 TEST(HostCopyTest, NothingIsSomethingToo) { EXPECT_TRUE(HostCopy({}).Wait().empty()); }
 
 }  // namespace

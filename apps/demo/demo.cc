@@ -14,6 +14,7 @@
 #include "absl/strings/string_view.h"
 #include "apps/demo/corpus.h"
 #include "apps/demo/lesson.h"
+#include "apps/training/number_text.h"
 #include "apps/training/options.h"
 
 namespace lorikeet {
@@ -29,17 +30,6 @@ constexpr Way kWays[] = {
     {Method::kQlora, "QLoRA", "the same, while W is stored in 4 bits"},
     {Method::kDora, "DoRA", "the length of each row of W is learned apart from its direction"},
 };
-
-// 1234567 -> "1,234,567".
-std::string Grouped(int64_t n) {
-  const std::string digits = absl::StrCat(n);
-  std::string s;
-  for (size_t i = 0; i < digits.size(); ++i) {
-    if (i > 0 && (digits.size() - i) % 3 == 0) s += ',';
-    s += digits[i];
-  }
-  return s;
-}
 
 // On a terminal: a bar that is drawn over itself, and wiped at the end.
 void ShowProgress(absl::string_view name, int64_t step, int64_t steps, double loss) {
@@ -82,7 +72,7 @@ void PrintRow(absl::string_view name, const std::string& trains, const std::stri
 std::string OfAll(int64_t exact) { return absl::StrCat(exact, " of ", LessonOptions().held_out_rows); }
 
 void PrintLesson(absl::string_view name, const Lesson& l) {
-  PrintRow(name, Grouped(l.trainable), Grouped(l.weight_bytes), absl::StrFormat("%.3f", l.before.loss),
+  PrintRow(name, WithThousands(l.trainable), WithThousands(l.weight_bytes), absl::StrFormat("%.3f", l.before.loss),
            absl::StrFormat("%.3f", l.after.loss), OfAll(l.after.exact), absl::StrFormat("%.1f", l.seconds));
 }
 
@@ -108,7 +98,7 @@ absl::Status RunDemo() {
     absl::StatusOr<Lesson> lesson = Teach(way);
     if (!lesson.ok()) return lesson.status();
     if (lessons.empty()) {
-      PrintRow("untaught", "", Grouped(lesson->weight_bytes), absl::StrFormat("%.3f", lesson->before.loss), "",
+      PrintRow("untaught", "", WithThousands(lesson->weight_bytes), absl::StrFormat("%.3f", lesson->before.loss), "",
                OfAll(lesson->before.exact), "");
     }
     PrintLesson(way.name, *lesson);

@@ -3,11 +3,11 @@
 //   DecodeGraphs decode(&model, &cache);
 //   Tensor logits = decode.Next(token);                 // f32 [1, vocab]; the cache is a token longer
 //
-// One token is a few hundred kernels that have little to do: the host, which gives them one by one, is what they wait
-// for. The second pass whose views of the cache have a length is captured (tensor/cuda_graph.h); later ones are one
-// launch, until the length, a power of two, changes. The bits are those of the plain passes. The weights, and with them
-// AdapterRun::weights_version, stay as they are while it lives.
-// Ownership: model and cache outlive it. The logits are overwritten by the next call. Threads: one.
+// One token is a few hundred kernels that have little to do: the host, which launches them one by one, is what they
+// wait for. The second pass whose views of the cache have a length is captured (tensor/cuda_graph.h); later ones are
+// one launch, until the length, a power of two, changes. The bits are those of the plain passes. The weights, and with
+// them AdapterRun::weights_version, stay as they are while it lives. Ownership: model and cache outlive it. The logits
+// are overwritten by the next call. Threads: one.
 #ifndef LORIKEET_APPS_MODEL_DECODE_GRAPHS_H_
 #define LORIKEET_APPS_MODEL_DECODE_GRAPHS_H_
 

@@ -7,8 +7,7 @@
 //
 //   kSixteenBits     the stored weights, adapter merged, rounded to `dtype`
 //   kOverFourBits    the stored weights in 4 bits and decoded again, adapter merged, rounded to `dtype`: what an
-//   adapter
-//                    of qlora or qdora was trained over
+//                    adapter of qlora or qdora was trained over
 //   kFourBitsAgain   the first or the second (`four_bit_base`), merged and rounded, in 4 bits once more
 //
 // Linear layers but the head have 4-bit forms, as --load_in_4bit has it. While a FormedModel lives, each weight is read

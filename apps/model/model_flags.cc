@@ -26,10 +26,9 @@ ABSL_FLAG(bool, bnb_4bit_use_double_quant, true, "quantize the scales too");
 namespace lorikeet {
 
 absl::StatusOr<Nf4Options> QuantOptionsFromFlags() {
-  const std::string type = absl::GetFlag(FLAGS_bnb_4bit_quant_type);
-  if (type != "nf4" && type != "fp4")
-    return absl::InvalidArgumentError(absl::StrCat("--bnb_4bit_quant_type=", type, ": expected nf4 or fp4"));
-  const Nf4Options options = {.kind = type == "fp4" ? Nf4Kind::kFp4 : Nf4Kind::kNf4,
+  const absl::StatusOr<Nf4Kind> kind = ParseNf4Kind(absl::GetFlag(FLAGS_bnb_4bit_quant_type));
+  if (!kind.ok()) return absl::InvalidArgumentError(absl::StrCat("--bnb_4bit_quant_type=", kind.status().message()));
+  const Nf4Options options = {.kind = *kind,
                               .block = absl::GetFlag(FLAGS_quant_block_size),
                               .double_quant = absl::GetFlag(FLAGS_bnb_4bit_use_double_quant)};
   if (absl::Status s = Validate(options); !s.ok()) return s;

@@ -2,7 +2,7 @@
 //
 //   absl::StatusOr<std::unique_ptr<OutputDirectory>> out = OutputDirectory::Create("merged");
 //   ... write files into (*out)->path() ...
-//   absl::Status status = (*out)->Commit();             // now they are in merged/
+//   absl::Status status = (*out)->Commit(provenance);   // now they are in merged/
 //
 // Files go to "merged.partial" beside it, which Commit renames and destruction without Commit removes; what a killed
 // process left there is removed by the next one. A directory that exists is replaced only if it is empty or if every

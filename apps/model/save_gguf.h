@@ -43,7 +43,7 @@ absl::StatusOr<std::unique_ptr<GgufWriter>> WriteGguf(const std::string& path, c
 // The LoRA factors that the model carries, in f32, for use over a GGUF file of its base: NAME.lora_a [r, in] and
 // NAME.lora_b [out, r]. Also unfinished. The file has one alpha and a reader scales by alpha / r; where modules differ
 // in alpha / r, or it is alpha / sqrt(r), the difference is worked into B. InvalidArgument, with the advice to merge,
-// for DoRA and for an adapted embedding, which such a file cannot hold; FailedPrecondition as AdapterTensors.
+// for DoRA and for an adapted embedding, which such a file cannot hold; and as AdapterTensors.
 absl::StatusOr<std::unique_ptr<GgufWriter>> WriteGgufAdapter(const std::string& path, CausalLm& model);
 
 // OK if writing `path` loses nothing: there is no such file, or it is a GGUF file other than `model` (may be empty).

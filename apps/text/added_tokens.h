@@ -1,8 +1,9 @@
 // Finds added tokens ("<|im_end|>") in text: at every position the longest one that begins there, left to right, as the
 // reference does. The flags single_word, lstrip and rstrip of AddedToken are honoured.
 //
-//   for (const TextSpan& span : matcher.Split(text, /*allow_special=*/false)) span.id >= 0 ? Emit(span.id) :
-//   Words(span.text);
+//   for (const TextSpan& span : matcher.Split(text, /*allow_special=*/false)) {
+//     span.id >= 0 ? Emit(span.id) : Words(span.text);
+//   }
 //
 // Special tokens are matched but not cut out where they are not allowed: their text stays ordinary text.
 // Threads: Split is const and may run in many at once.

@@ -1,7 +1,8 @@
 // Exact match: how often a model's greedy answer is the one that the row has.
 //
-//   absl::StatusOr<ExactMatchResult> r = ExactMatch(*model.lm, *model.tokenizer, eval.examples, {.answer_after =
-//   "####"}); std::printf("%.1f +- %.1f %%\n", 100 * r->rate(), 100 * r->standard_error());
+//   absl::StatusOr<ExactMatchResult> r =
+//       ExactMatch(*model.lm, *model.tokenizer, eval.examples, {.answer_after = "####"});
+//   std::printf("%.1f +- %.1f %%\n", 100 * r->rate(), 100 * r->standard_error());
 //
 // The prompt is an example's tokens up to its first answer token, so only rows of one answer make sense. Both texts are
 // compared without the white space around them; with answer_after, only what follows its last occurrence is (GSM8K's

@@ -132,7 +132,7 @@ absl::Status Run::EvaluateAndMark(int64_t step) {
 
 // Until no more than `ahead` steps are with the device.
 absl::Status Run::FinishSteps(int64_t ahead) {
-  while (job_->trainer->given() > ahead) {
+  while (job_->trainer->in_flight() > ahead) {
     absl::StatusOr<StepResult> result = job_->trainer->Finish();
     if (!result.ok()) return result.status();
     report_->Stepped(*result);
@@ -143,16 +143,16 @@ absl::Status Run::FinishSteps(int64_t ahead) {
 absl::Status Run::Train() {
   Trainer& trainer = *job_->trainer;
   for (int64_t step = progress_.step; step < job_->max_steps; ++step) {
-    const absl::Status given = trainer.Give(step);
+    const absl::Status submitted = trainer.Submit(step);
     const int64_t done = step + 1;
     const auto every = [done](int64_t steps) { return steps > 0 && done % steps == 0; };
     const bool last = done == job_->max_steps;
     const bool evaluate = every(options_.eval_steps) && !last && !job_->eval.examples.empty();
     const bool save = every(options_.save_steps) && !last;
     absl::Status stop = StopStatus();
-    const bool all = !given.ok() || last || evaluate || save || !stop.ok();
+    const bool all = !submitted.ok() || last || evaluate || save || !stop.ok();
     if (absl::Status s = FinishSteps(all ? 0 : trainer.ahead()); !s.ok()) return s;
-    if (!given.ok()) return given;
+    if (!submitted.ok()) return submitted;
     best_ = false;
     if (evaluate) {
       if (absl::Status s = EvaluateAndMark(done); !s.ok()) return s;
@@ -191,9 +191,9 @@ absl::Status Run::WriteCard() {
   card.base_model = job_->model.path;
   card.output_dir = options_.output_dir;
   card.method = Name(options_.method);
-  card.base_flags = BaseFlags(options_);
+  card.generate_command = GenerateCommand(options_, job_->model.path);
   if (Quantized(options_.method)) {
-    card.quant_type = options_.quant.kind == Nf4Kind::kFp4 ? "fp4" : "nf4";
+    card.quant_type = Name(options_.quant.kind);
     card.double_quant = options_.quant.double_quant;
   }
   card.data = FileName(options_.data);

@@ -41,7 +41,7 @@ ABSL_FLAG(int64_t, max_steps, kDefault.max_steps, "optimizer steps; -1: --num_ep
 ABSL_FLAG(double, num_epochs, kDefault.num_epochs, "passes over the training rows");
 ABSL_FLAG(int64_t, batch_size, kDefault.batch_size, "rows (packed: sequences) that go through the model together");
 ABSL_FLAG(int64_t, gradient_accumulation_steps, kDefault.gradient_accumulation_steps,
-          "such batches to an optimizer step");
+          "micro-batches of --batch_size rows to an optimizer step");
 ABSL_FLAG(int64_t, max_seq_length, kDefault.max_seq_length, "longer rows are cut to this many tokens");
 ABSL_FLAG(bool, packing, kDefault.packing, "fill sequences with several rows, kept apart in attention and positions");
 ABSL_FLAG(bool, train_on_prompt, kDefault.train_on_prompt, "learn the prompt's tokens too, not the answer's alone");
@@ -56,23 +56,24 @@ ABSL_FLAG(double, max_grad_norm, kDefault.max_grad_norm, "gradients are scaled d
 ABSL_FLAG(uint64_t, seed, kDefault.seed, "of the adapters' start, the order of the rows, the split and dropout");
 ABSL_FLAG(std::string, optim, kDefault.optim,
           "adamw; adamw_8bit: state in a quarter of the memory; paged_adamw, paged_adamw_8bit: state beyond "
-          "--optimizer_memory lies in a file");
-ABSL_FLAG(int64_t, optimizer_memory, kDefault.optimizer_memory, "bytes of memory for a paged optimizer's state");
+          "--optimizer_memory lies in a file or, of a GPU's, in host memory");
+ABSL_FLAG(int64_t, optimizer_memory, kDefault.optimizer_memory,
+          "bytes that a paged optimizer's state may take: of RAM or, on a GPU, of device memory");
 ABSL_FLAG(std::string, compute_dtype, kDefault.compute_dtype,
           "bf16, f32, or auto: bf16 where the processor multiplies it fast");
 ABSL_FLAG(std::string, device, kDefault.device, "auto, cpu or cuda: the GPU if there is one that works, else the CPU");
 ABSL_FLAG(std::string, gradient_checkpointing, kDefault.gradient_checkpointing,
-          "on: less memory for one more forward pass; offload: what that keeps goes to host memory, where there is a "
-          "GPU; off");
+          "off; on: each layer is computed again in the backward pass, for less memory; selective: all of it but "
+          "attention; offload: as on, with the layers' inputs in host memory, where there is a GPU");
 ABSL_FLAG(int64_t, gradient_checkpointing_layers, kDefault.gradient_checkpointing_layers,
-          "only in the first so many layers, where memory is enough for the others; -1: in all");
+          "checkpoint the first so many layers only, if memory is enough for the others; -1: all");
 ABSL_FLAG(
     bool, offload_embeddings, kDefault.offload_embeddings,
     "keep the embedding in host memory, where there is a GPU, which reads the rows that it needs; for models whose "
     "head is a matrix of its own");
 ABSL_FLAG(bool, cuda_graphs, kDefault.cuda_graphs,
-          "capture a step's passes, and give them to the GPU again by one call: for small models, whose kernels are "
-          "shorter than it takes to give them");
+          "capture a step's passes as CUDA graphs and replay each by one launch: for small models, whose kernels take "
+          "longer to launch than to run");
 ABSL_FLAG(int, threads, kDefault.threads, "CPU threads; 0: all that the process may use. Results do not depend on it");
 ABSL_FLAG(int64_t, logging_steps, kDefault.logging_steps, "steps between two lines of progress");
 ABSL_FLAG(int64_t, eval_steps, kDefault.eval_steps, "steps between two evaluations; 0: before and after only");
@@ -99,11 +100,11 @@ absl::StatusOr<TrainOptions> OptionsFromFlags() {
   absl::StatusOr<Method> method = ParseMethod(absl::GetFlag(FLAGS_method));
   if (!method.ok()) return method.status();
   o.method = *method;
-  const std::string quant_type = absl::GetFlag(FLAGS_bnb_4bit_quant_type);
-  if (quant_type != "nf4" && quant_type != "fp4") {
-    return absl::InvalidArgumentError(absl::StrCat("--bnb_4bit_quant_type=", quant_type, ": expected nf4 or fp4"));
+  const absl::StatusOr<Nf4Kind> kind = ParseNf4Kind(absl::GetFlag(FLAGS_bnb_4bit_quant_type));
+  if (!kind.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat("--bnb_4bit_quant_type=", kind.status().message()));
   }
-  o.quant.kind = quant_type == "fp4" ? Nf4Kind::kFp4 : Nf4Kind::kNf4;
+  o.quant.kind = *kind;
   o.quant.block = absl::GetFlag(FLAGS_quant_block_size);
   o.quant.double_quant = absl::GetFlag(FLAGS_bnb_4bit_use_double_quant);
 #define LORIKEET_READ_FLAG(name) o.name = absl::GetFlag(FLAGS_##name)

@@ -1,6 +1,6 @@
 // The command-line flags of training, and TrainOptions made from them.
 //
-//   StartProgram(&argc, &argv, usage);                  // apps/program.h: working directory, flag files, parsing
+//   StartProgram(argc, argv, usage);                  // apps/program.h: working directory, flag files, parsing
 //   absl::StatusOr<TrainOptions> options = OptionsFromFlags();
 //
 // Defined in a target of its own so that only programs link it. docs: every flag carries its help text.

@@ -248,8 +248,8 @@ std::string TrainJob::Fingerprint() const {
   if (o.cuda_graphs && device.is_cuda()) facts.push_back("cuda_graphs");  // padding, and so the order of some sums
   if (StateDType(o) != DType::kF32) facts.push_back("optimizer state in 8 bits");
   if (Quantized(o.method)) {
-    facts.push_back(absl::StrCat("quant_type ", o.quant.kind == Nf4Kind::kFp4 ? "fp4" : "nf4", " block ", o.quant.block,
-                                 " double_quant ", o.quant.double_quant));
+    facts.push_back(absl::StrCat("quant_type ", Name(o.quant.kind), " block ", o.quant.block, " double_quant ",
+                                 o.quant.double_quant));
   }
   return absl::StrJoin(facts, ", ");
 }

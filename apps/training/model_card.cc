@@ -27,15 +27,6 @@ std::string Quote(absl::string_view text) {
   return out + "\"";
 }
 
-// One word of a shell's command line.
-std::string ShellWord(absl::string_view text) {
-  const bool plain = !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           absl::string_view("-_./=:,@%+").find(c) != absl::string_view::npos;
-  });
-  return plain ? std::string(text) : absl::StrCat("'", absl::StrReplaceAll(text, {{"'", "'\\''"}}), "'");
-}
-
 // Text in a table's cell or a line of prose.
 std::string Cell(absl::string_view text) {
   return absl::StrReplaceAll(text, {{"|", "\\|"}, {"\n", " "}, {"`", "\\`"}, {"<", "&lt;"}});
@@ -108,13 +99,8 @@ std::string Python(const ModelCardInputs& card, bool adapter) {
 }
 
 std::string Use(const ModelCardInputs& card, bool adapter) {
-  const std::string flags =
-      adapter ? absl::StrCat(ShellWord("--model=" + card.base_model), " ", ShellWord("--adapter=" + card.output_dir))
-              : ShellWord("--model=" + card.output_dir);
-  const std::string python = Python(card, adapter);
-  return absl::StrCat("## Use\n\nWith Lorikeet:\n\n```\nbazel run //apps:generate -- ", flags, card.base_flags,
-                      " --prompt=\"...\"\n```\n\nWith ", adapter ? "PEFT" : "transformers", ":\n\n```python\n", python,
-                      "```\n");
+  return absl::StrCat("## Use\n\nWith Lorikeet:\n\n```\n", card.generate_command, "\n```\n\nWith ",
+                      adapter ? "PEFT" : "transformers", ":\n\n```python\n", Python(card, adapter), "```\n");
 }
 
 }  // namespace

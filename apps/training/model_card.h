@@ -19,9 +19,9 @@ struct ModelCardInputs {
   std::string name;        // of the adapter or model; a title
   std::string base_model;  // as --model has it: a directory, a .gguf file, or a name on the Hub
   std::string output_dir;
-  std::string method;      // "qlora"; "full": a whole model, not an adapter
-  std::string base_flags;  // of generate, to load the base as it was: " --load_in_4bit"
-  std::string quant_type;  // "nf4" or "fp4" where the base was in 4 bits
+  std::string method;            // "qlora"; "full": a whole model, not an adapter
+  std::string generate_command;  // a line for a shell
+  std::string quant_type;        // "nf4" or "fp4" where the base was in 4 bits
   bool double_quant = false;
   std::string data;  // file's name
   int64_t train_rows = 0, eval_rows = 0;

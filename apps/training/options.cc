@@ -1,8 +1,12 @@
 #include "apps/training/options.h"
 
+#include <algorithm>
+
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "peft/lora_init.h"
 
 namespace lorikeet {
@@ -58,20 +62,42 @@ bool UsesDora(Method method) { return method == Method::kDora || method == Metho
 bool PagedState(const TrainOptions& o) { return absl::StartsWith(o.optim, "paged_"); }
 DType StateDType(const TrainOptions& o) { return absl::EndsWith(o.optim, "_8bit") ? DType::kU8 : DType::kF32; }
 
-std::string BaseFlags(const TrainOptions& o) {
-  if (!Quantized(o.method)) return "";
+namespace {
+
+// One word of a shell's command line, behind a space.
+std::string ShellWord(absl::string_view text) {
+  const bool plain = !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
+    return absl::ascii_isalnum(static_cast<unsigned char>(c)) || absl::StrContains("-_./=:,@%+", c);
+  });
+  return plain ? absl::StrCat(" ", text) : absl::StrCat(" '", absl::StrReplaceAll(text, {{"'", "'\\''"}}), "'");
+}
+
+std::string QuantFlags(const Nf4Options& quant) {
   const Nf4Options usual;
   std::string flags = " --load_in_4bit";
-  if (o.quant.kind != usual.kind) absl::StrAppend(&flags, " --bnb_4bit_quant_type=fp4");
-  if (o.quant.block != usual.block) absl::StrAppend(&flags, " --quant_block_size=", o.quant.block);
-  if (o.quant.double_quant != usual.double_quant) absl::StrAppend(&flags, " --bnb_4bit_use_double_quant=false");
+  if (quant.kind != usual.kind) absl::StrAppend(&flags, " --bnb_4bit_quant_type=", Name(quant.kind));
+  if (quant.block != usual.block) absl::StrAppend(&flags, " --quant_block_size=", quant.block);
+  if (quant.double_quant != usual.double_quant) absl::StrAppend(&flags, " --bnb_4bit_use_double_quant=false");
   return flags;
 }
 
+}  // namespace
+
+std::string GenerateCommand(const TrainOptions& o, const std::string& base_model) {
+  const bool whole = o.method == Method::kFull;
+  std::string command = "bazel run //apps:generate --";
+  absl::StrAppend(&command, ShellWord("--model=" + (whole ? o.output_dir : base_model)));
+  if (!whole) absl::StrAppend(&command, ShellWord("--adapter=" + o.output_dir));
+  if (Quantized(o.method)) absl::StrAppend(&command, QuantFlags(o.quant));
+  if (!o.chat_template.empty()) absl::StrAppend(&command, ShellWord("--chat_template=" + o.chat_template));
+  return command + " --prompt=\"...\"";
+}
+
 Checkpointing CheckpointingOf(const TrainOptions& o) {
-  return o.gradient_checkpointing == "offload" ? Checkpointing::kOffload
-         : o.gradient_checkpointing == "on"    ? Checkpointing::kOn
-                                               : Checkpointing::kOff;
+  return o.gradient_checkpointing == "offload"     ? Checkpointing::kOffload
+         : o.gradient_checkpointing == "selective" ? Checkpointing::kSelective
+         : o.gradient_checkpointing == "on"        ? Checkpointing::kOn
+                                                   : Checkpointing::kOff;
 }
 
 namespace {
@@ -119,6 +145,7 @@ absl::Status Validate(const TrainOptions& o) {
   r.Range<double>("learning_rate", o.learning_rate, 0, 1e3);
   r.Range<double>("warmup_ratio", o.warmup_ratio, 0, 1);
   r.Range<double>("weight_decay", o.weight_decay, 0, 1e3);
+  r.Range<double>("max_grad_norm", o.max_grad_norm, 0, 1e9);
   r.Range<double>("loraplus_lr_ratio", o.loraplus_lr_ratio, 0, 1e6);
   r.Range<int64_t>("logging_steps", o.logging_steps, 1, INT64_MAX);
   r.Range<int64_t>("eval_steps", o.eval_steps, 0, INT64_MAX);
@@ -131,11 +158,11 @@ absl::Status Validate(const TrainOptions& o) {
   r.OneOf("compute_dtype", o.compute_dtype, {"auto", "bf16", "f32"});
   r.OneOf("device", o.device, {"auto", "cpu", "cuda"});
   r.OneOf("bias", o.bias, {"none", "all", "lora_only"});
-  r.OneOf("gradient_checkpointing", o.gradient_checkpointing, {"off", "on", "offload"});
+  r.OneOf("gradient_checkpointing", o.gradient_checkpointing, {"off", "on", "selective", "offload"});
   r.Range<int64_t>("gradient_checkpointing_layers", o.gradient_checkpointing_layers, -1, INT64_MAX);
   if (o.gradient_checkpointing_layers >= 0 && o.gradient_checkpointing == "off") {
     r.Fail(Bad("gradient_checkpointing_layers", absl::StrCat(o.gradient_checkpointing_layers),
-               "with --gradient_checkpointing=on or offload"));
+               "with --gradient_checkpointing=on, selective or offload"));
   }
   if (o.cuda_graphs && o.gradient_checkpointing == "offload") {
     r.Fail(Bad("cuda_graphs", "true", "false with --gradient_checkpointing=offload, whose copies cannot be captured"));

@@ -57,7 +57,7 @@ struct TrainOptions {
   bool packing = false;
   bool train_on_prompt = false;
   double learning_rate = 2e-4;
-  std::string lr_scheduler_type = "cosine";  // constant, linear, cosine
+  std::string lr_scheduler_type = "cosine";  // constant, constant_with_warmup, linear, cosine
   double warmup_ratio = 0.03;
   double weight_decay = 0;
   double loraplus_lr_ratio = 1;  // of B's learning rate to A's
@@ -69,7 +69,7 @@ struct TrainOptions {
   int64_t optimizer_memory = 64 << 20;         // bytes of RAM that a paged optimizer may use for its state
   std::string compute_dtype = "auto";          // auto, bf16, f32
   std::string device = "auto";                 // auto, cpu, cuda
-  std::string gradient_checkpointing = "off";  // off, on, offload
+  std::string gradient_checkpointing = "off";  // off, on, selective, offload
   int64_t gradient_checkpointing_layers = -1;  // the first so many; -1: all
   bool offload_embeddings = false;
   bool cuda_graphs = false;
@@ -84,13 +84,16 @@ struct TrainOptions {
   bool dry_run = false;
 };
 
-// What --optim says of AdamW's state: beyond a budget of memory it lies in a file; its elements' dtype, u8 for 8 bits.
+// What --gradient_checkpointing says.
 Checkpointing CheckpointingOf(const TrainOptions& o);
+
+// What --optim says of AdamW's state: beyond a budget of memory it lies elsewhere; its elements' dtype, u8 for 8 bits.
 bool PagedState(const TrainOptions& options);
 DType StateDType(const TrainOptions& options);
 
-// The flags with which generate, evaluate and merge load the base as this run did: " --load_in_4bit ...", or "".
-std::string BaseFlags(const TrainOptions& options);
+// "bazel run //apps:generate -- ...", with the flags that load what the run wrote over its base, or the whole model
+// that it wrote, as the run did; for a shell.
+std::string GenerateCommand(const TrainOptions& options, const std::string& base_model);
 
 // InvalidArgument names the flag, its value and what is allowed.
 absl::Status Validate(const TrainOptions& options);

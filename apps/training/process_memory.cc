@@ -27,10 +27,4 @@ int64_t ResidentBytes() {
   return space == text.npos ? 0 : std::strtoll(text.c_str() + space, nullptr, 10) * ::sysconf(_SC_PAGESIZE);
 }
 
-int64_t PeakResidentBytes() {
-  const std::string text = ReadProc("/proc/self/status");
-  const size_t at = text.find("VmHWM:");
-  return at == text.npos ? 0 : std::strtoll(text.c_str() + at + 6, nullptr, 10) * 1024;
-}
-
 }  // namespace lorikeet

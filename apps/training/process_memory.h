@@ -10,8 +10,7 @@
 
 namespace lorikeet {
 
-int64_t ResidentBytes();      // now: the second figure of /proc/self/statm
-int64_t PeakResidentBytes();  // since the process began: VmHWM of /proc/self/status
+int64_t ResidentBytes();  // the second figure of /proc/self/statm
 
 }  // namespace lorikeet
 

@@ -67,7 +67,9 @@ int64_t ExpectedActivationBytes(const TrainJob& job) {
   const int64_t checkpointed = CheckpointingOf(job.options) == Checkpointing::kOff ? 0
                                : asked < 0                                         ? c.num_layers
                                                                                    : std::min(asked, c.num_layers);
-  const int64_t inputs = (offload ? std::min<int64_t>(2, checkpointed) : checkpointed) * c.hidden_size * width;
+  const bool selective = CheckpointingOf(job.options) == Checkpointing::kSelective;
+  const int64_t input = (c.hidden_size + (selective ? c.num_heads * c.head_dim : 0)) * width;
+  const int64_t inputs = (offload ? std::min<int64_t>(2, checkpointed) : checkpointed) * input;
   const int64_t per_token = inputs + std::max<int64_t>(1, c.num_layers - checkpointed) * layer;
   constexpr int64_t kLogitsChunk = 256;
   return tokens * per_token + kLogitsChunk * c.vocab_size * (4 + width);
@@ -136,7 +138,7 @@ void RunReport::PrintPlan() {
   p.total_parameters = total_;
   p.trainable_parameters = trainable_;
   p.method = Name(o.method);
-  p.weights = Quantized(o.method) ? (o.quant.kind == Nf4Kind::kFp4 ? "fp4" : "nf4") : "";
+  p.weights = Quantized(o.method) ? Name(o.quant.kind) : "";
   p.dtype = Name(job_.compute_dtype);
   p.device = job_.device.is_cpu() ? absl::StrCat("cpu, ", NumThreads(), NumThreads() == 1 ? " thread" : " threads")
                                   : absl::StrCat(job_.device_name, o.cuda_graphs ? ", graphs" : "");
@@ -213,14 +215,6 @@ void RunReport::Evaluated(int64_t step, const EvalResult& result) {
                       result.loss(), result.perplexity(), 100 * result.accuracy(), result.examples));
 }
 
-std::string RunReport::TryCommand() const {
-  const TrainOptions& o = job_.options;
-  if (o.method == Method::kFull)
-    return absl::StrCat("bazel run //apps:generate -- --model=", output_dir_, " --prompt=\"...\"");
-  return absl::StrCat("bazel run //apps:generate -- --model=", job_.model.path, " --adapter=", output_dir_,
-                      BaseFlags(o), " --prompt=\"...\"");
-}
-
 absl::Status RunReport::Close(double eval_loss_before, const EvalResult& after) {
   state_->progress.Finish();
   absl::StatusOr<MetricsSeries> series = ReadMetrics(output_dir_ + "/metrics.jsonl");
@@ -234,7 +228,8 @@ absl::Status RunReport::Close(double eval_loss_before, const EvalResult& after) 
   if (after.examples > 0)
     std::printf("\neval loss %.4f -> %.4f (%+.1f%%)\n", eval_loss_before, after.loss(),
                 100 * (after.loss() / eval_loss_before - 1));
-  std::printf("written to %s\ntry it:\n  %s\n", output_dir_.c_str(), TryCommand().c_str());
+  std::printf("written to %s\ntry it:\n  %s\n", output_dir_.c_str(),
+              GenerateCommand(job_.options, job_.model.path).c_str());
   return absl::OkStatus();
 }
 

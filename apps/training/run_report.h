@@ -40,7 +40,6 @@ class RunReport {
   int64_t trainable() const { return trainable_; }
   int64_t total() const { return total_; }
   // The command that tries the result.
-  std::string TryCommand() const;
 
  private:
   struct State;

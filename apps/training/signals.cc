@@ -28,8 +28,6 @@ void InstallStopSignals() {
   sigaction(SIGPIPE, &action, nullptr);
 }
 
-bool StopRequested() { return requested.load(std::memory_order_relaxed) != 0; }
-
 absl::Status StopStatus() {
   switch (requested.load()) {
     case 0:

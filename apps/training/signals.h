@@ -2,11 +2,11 @@
 //
 //   InstallStopSignals();
 //   for (...) {
-//     ... one micro-batch ...
-//     if (StopRequested()) { save; return StopStatus(); }        // exit code 130 (SIGINT) or 143 (SIGTERM)
+//     ... one step ...
+//     if (absl::Status s = StopStatus(); !s.ok()) { save; return s; }      // exit code 130 (SIGINT) or 143 (SIGTERM)
 //   }
 //
-// The handler only sets a flag, so files are whole whatever it interrupts; a loop asks between micro-batches. The
+// The handler only sets a flag, so files are whole whatever it interrupts; a loop asks between steps. The
 // second signal calls _exit at once with the same code: nothing is flushed, and what was committed before stays.
 // SIGPIPE is ignored: a run whose output is piped into `head` goes on. Threads: any may ask. Source: signal-safety(7);
 // 128 + n is the shells' convention.
@@ -18,7 +18,6 @@
 namespace lorikeet {
 
 void InstallStopSignals();
-bool StopRequested();
 // OK if nothing was requested, else Cancelled (SIGINT) or Aborted (SIGTERM).
 absl::Status StopStatus();
 

@@ -6,8 +6,8 @@
 //   ... the optimizer reads the gradients ...
 //   graphs.EndStep();
 //
-// A small model's pass is a thousand kernels of some microseconds each: the host, which gives them one by one, is what
-// it waits for. The second time that a shape (tokens, sequences, answers) comes up the pass is captured
+// A small model's pass is a thousand kernels of some microseconds each: the host, which launches them one by one, is
+// what it waits for. The second time that a shape (tokens, sequences, answers) comes up the pass is captured
 // (tensor/cuda_graph.h); from then on it is one launch. Batches should be padded (model_batch.h, FindAnswers), so that
 // shapes do repeat: to Tokens and Sequences, and their answers to a multiple of AnswerUnit. Batches of some 1000 tokens
 // then have a few dozen shapes, however ragged; packed ones have one or two. What is run as it is: a shape's first

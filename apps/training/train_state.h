@@ -8,9 +8,7 @@
 //   optimizer.bin           AdamW's moments, little-endian f32: exp_avg of every parameter in the file's order of
 //                           parameters, then exp_avg_sq (AdamW::StateTensors); in 8 bits the blocks as they are, each
 //                           256 codes and an f32 scale
-//   progress.json           {"format": 1, "step": ..., "optimizer_steps": ..., "best_eval_loss": ...,
-//   "first_eval_loss":
-//   ..., "fingerprint": ...}
+//   progress.json           format (1), step, optimizer_steps, best_eval_loss, first_eval_loss, fingerprint
 //
 // Nothing else needs saving: rows, learning rate and dropout masks are functions of the step. Moments stream page by
 // page. `fingerprint` names what a resumed run must share (model, data, adapter shape); a difference is an error that

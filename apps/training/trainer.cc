@@ -1,6 +1,5 @@
 #include "apps/training/trainer.h"
 
-#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstring>
@@ -24,6 +23,10 @@ Tensor InMemory(const RngKey& key, Device device) {
   uint8_t bytes[sizeof key];
   std::memcpy(bytes, &key, sizeof key);
   return Tensor::From<uint8_t>(bytes, {sizeof key}, device);
+}
+
+double SecondsSince(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
 absl::Status NotFinite(int64_t step, const char* what, double value) {
@@ -103,9 +106,12 @@ RowLosses Trainer::ForwardAndBackward(const MicroBatch& b) {
   return losses;
 }
 
-std::vector<RowLosses> Trainer::GivePasses(int64_t step, StepResult* result) {
+absl::StatusOr<std::vector<RowLosses>> Trainer::SubmitPasses(int64_t step, StepResult* result) {
   const Inputs inputs = TakeInputs(step);
   *result = inputs.counts;
+  if (result->answer_tokens == 0) {
+    return absl::InvalidArgumentError(absl::StrCat("step ", step + 1, ": its rows have no token to learn"));
+  }
   if (graphs_ != nullptr) graphs_->BeginStep();
   std::vector<RowLosses> losses;
   for (size_t i = 0; i < inputs.micro_batches.size(); ++i) {
@@ -128,8 +134,10 @@ absl::Status Trainer::SumLoss(absl::Span<const Tensor> losses, StepResult* resul
 }
 
 absl::Status Trainer::AccumulateGradients(int64_t step, StepResult* result) {
+  const absl::StatusOr<std::vector<RowLosses>> losses = SubmitPasses(step, result);
+  if (!losses.ok()) return losses.status();
   std::vector<Tensor> here;
-  for (const RowLosses& rows : GivePasses(step, result)) here.push_back(rows.losses.To(kCpu));
+  for (const RowLosses& rows : *losses) here.push_back(rows.losses.To(kCpu));
   return SumLoss(here, result);
 }
 
@@ -140,16 +148,18 @@ void Trainer::DropGradients() {
 
 int64_t Trainer::ahead() const { return gate_.scale().device().is_cuda() ? 1 : 0; }
 
-absl::Status Trainer::Give(int64_t step) {
-  const auto since = std::chrono::steady_clock::now();
+absl::Status Trainer::Submit(int64_t step) {
+  const auto submitted = std::chrono::steady_clock::now();
   StepResult result;
   if (run_ != nullptr) {
     run_->training = true;
     ++run_->weights_version;
   }
-  std::vector<Tensor> values;
-  for (const RowLosses& rows : GivePasses(step, &result)) values.push_back(rows.losses);
+  const absl::StatusOr<std::vector<RowLosses>> losses = SubmitPasses(step, &result);
   if (run_ != nullptr) run_->training = false;
+  if (!losses.ok()) return losses.status();
+  std::vector<Tensor> values;
+  for (const RowLosses& rows : *losses) values.push_back(rows.losses);
   const GradNorm norm(parameters_, values);
   gate_.Look(norm);
   values.push_back(norm.sums());
@@ -159,42 +169,48 @@ absl::Status Trainer::Give(int64_t step) {
   if (run_ != nullptr) ++run_->weights_version;  // after a failure too: what a capture kept, a launch overwrites
   DropGradients();
   if (!status.ok()) return status;
-  given_.push_back({result, norm, std::move(copy), since});
+  in_flight_.push_back({result, norm, std::move(copy), submitted, SecondsSince(submitted)});
   if (model_.device().is_cuda()) next_ = InputsOf(step + 1);
   return absl::OkStatus();
 }
 
-absl::Status Trainer::Read(Given& given) {
-  const absl::Span<const Tensor> values = given.values.Wait();
-  StepResult& r = given.result;
+absl::Status Trainer::Read(InFlight& step) {
+  const absl::Span<const Tensor> values = step.values.Wait();
+  StepResult& r = step.result;
   if (absl::Status s = SumLoss(values.first(values.size() - 1), &r); !s.ok()) return s;
-  r.grad_norm = given.norm.Of(values.back());
+  r.grad_norm = step.norm.Of(values.back());
   return std::isfinite(r.grad_norm) ? absl::OkStatus() : NotFinite(r.step, "gradient's norm", r.grad_norm);
 }
 
-// No step that was given has updated anything.
-void Trainer::TakeBack() {
-  optimizer_.Forget(given());
-  given_.clear();
+// No step in flight has updated anything.
+void Trainer::RollBack() {
+  optimizer_.UndoStepCount(in_flight());
+  in_flight_.clear();
   gate_.Open();
 }
 
 absl::StatusOr<StepResult> Trainer::Finish() {
-  LORIKEET_CHECK(!given_.empty()) << "Trainer::Finish: no step was given";
-  if (absl::Status s = Read(given_.front()); !s.ok()) {
-    TakeBack();
+  LORIKEET_CHECK(!in_flight_.empty()) << "Trainer::Finish: no step is in flight";
+  if (absl::Status s = Read(in_flight_.front()); !s.ok()) {
+    RollBack();
     return s;
   }
-  StepResult result = given_.front().result;
-  const auto now = std::chrono::steady_clock::now();
-  result.seconds = std::chrono::duration<double>(now - std::max(given_.front().since, finished_)).count();
-  finished_ = now;
-  given_.pop_front();
-  return result;
+  InFlight step = std::move(in_flight_.front());
+  in_flight_.pop_front();
+  step.result.seconds = SecondsOf(step);
+  finished_ = std::chrono::steady_clock::now();
+  before_.emplace(std::move(step.values));
+  return step.result;
+}
+
+// The host may see several steps done at once: how long one of them took, the device knows.
+double Trainer::SecondsOf(const InFlight& step) const {
+  if (model_.device().is_cpu()) return step.submission_seconds;
+  return step.submitted < finished_ ? step.values.SecondsSince(*before_) : SecondsSince(step.submitted);
 }
 
 absl::StatusOr<StepResult> Trainer::Step(int64_t step) {
-  if (absl::Status s = Give(step); !s.ok()) return s;
+  if (absl::Status s = Submit(step); !s.ok()) return s;
   return Finish();
 }
 

@@ -1,7 +1,7 @@
 // Trainer: the loop that is the same for LoRA, QLoRA, DoRA, QDoRA and full fine-tuning.
 //
-//   Trainer trainer(model, TrainableParameters(model), adamw, &run, stream, options);
-//   for (int64_t step = first; step < options.max_steps; ++step) {
+//   Trainer trainer(model, TrainableParameters(model), adamw, schedule, &run, stream, options);
+//   for (int64_t step = first; step < max_steps; ++step) {
 //     absl::StatusOr<StepResult> r = trainer.Step(step);
 //     if (!r.ok()) ...                                     // NaN (FailedPrecondition): nothing was updated
 //   }
@@ -10,15 +10,15 @@
 // stream by index, the learning rate from the schedule, dropout masks from a key folded with the step. So a run resumed
 // between two steps is the undisturbed run, bit for bit.
 // The loss of a step is the mean over all answer tokens of its micro-batches. A loss or gradient norm that is not
-// finite stops the step before anything is updated. That is for the device to see (optim/update_gate.h), and so a host
-// need not wait for a GPU between two steps: it gives one, and then finishes the one before, while the device works.
+// finite stops the step before anything is updated. The device sees to that (optim/update_gate.h), so the host need not
+// wait for a GPU between two steps: it submits one and then finishes the one before, while the device works.
 //
-//   for (int64_t step = first; step < options.max_steps; ++step) {
-//     if (absl::Status s = trainer.Give(step); !s.ok()) ...
-//     while (trainer.given() > (step + 1 < options.max_steps ? trainer.ahead() : 0)) r = trainer.Finish();
+//   for (int64_t step = first; step < max_steps; ++step) {
+//     if (absl::Status s = trainer.Submit(step); !s.ok()) ...
+//     while (trainer.in_flight() > (step + 1 < max_steps ? trainer.ahead() : 0)) r = trainer.Finish();
 //   }
 //
-// What reads parameters or moments (evaluation, a checkpoint) wants every step finished.
+// Finish every step before anything else reads parameters or moments: evaluation, a checkpoint.
 // With `cuda_graphs`, on a GPU, a micro-batch is padded to a shape that repeats, and its passes run as one captured
 // graph (step_graphs.h); dropout then reads its key from the device's memory.
 #ifndef LORIKEET_APPS_TRAINING_TRAINER_H_
@@ -66,7 +66,7 @@ struct StepResult {
   int64_t tokens = 0;         // that went through the model
   int64_t answer_tokens = 0;  // that had a loss
   int64_t causal_pairs = 0;   // query-key pairs of all sequences, for counting FLOPs
-  double seconds = 0;
+  double seconds = 0;         // from its submission or, if that came first, from the end of the step before
 };
 
 class Trainer {
@@ -75,15 +75,16 @@ class Trainer {
   Trainer(CausalLm& model, std::vector<Parameter*> parameters, AdamW& optimizer, const Schedule& schedule,
           AdapterRun* run, const text::SequenceStream& stream, const TrainerOptions& options);
 
-  // Give, then Finish.
+  // Submit, then Finish.
   absl::StatusOr<StepResult> Step(int64_t step);
-  // All of a step that the host has to do. The optimizer's store may fail: the step is not given then.
-  absl::Status Give(int64_t step);
-  // What came of the oldest step that was given and not finished; waits for it. FailedPrecondition: loss or gradient is
-  // not finite; neither this step nor one given after it has updated anything, and all of them are taken back.
+  // Launches a step, update included; on a GPU without waiting. InvalidArgument: no row of it has an answer; others:
+  // the optimizer's store failed. No step then.
+  absl::Status Submit(int64_t step);
+  // Waits for the oldest step in flight. FailedPrecondition: its loss or gradient is not finite; neither it nor a step
+  // submitted after it has updated anything, and none is in flight any more.
   absl::StatusOr<StepResult> Finish();
-  int64_t given() const { return static_cast<int64_t>(given_.size()); }
-  // How many steps it is good to have given and not finished.
+  int64_t in_flight() const { return static_cast<int64_t>(in_flight_.size()); }
+  // How many steps to leave in flight: 1 on a GPU, 0 on the CPU.
   int64_t ahead() const;
 
   // Step's first half: the gradient of the step's mean loss, added to the parameters' gradients, and the loss.
@@ -99,20 +100,22 @@ class Trainer {
     std::vector<MicroBatch> micro_batches;
   };
   // A step whose update the device may not have done yet.
-  struct Given {
+  struct InFlight {
     StepResult result;
     GradNorm norm;
     HostCopy values;  // the micro-batches' losses, then the norm's sums
-    std::chrono::steady_clock::time_point since;
+    std::chrono::steady_clock::time_point submitted;
+    double submission_seconds;
   };
   RngKey DropoutKey(int64_t step, size_t micro_batch) const;
   Inputs InputsOf(int64_t step) const;
   Inputs TakeInputs(int64_t step);  // made already, or now
   RowLosses ForwardAndBackward(const MicroBatch& batch);
-  std::vector<RowLosses> GivePasses(int64_t step, StepResult* result);
+  absl::StatusOr<std::vector<RowLosses>> SubmitPasses(int64_t step, StepResult* result);
   static absl::Status SumLoss(absl::Span<const Tensor> losses, StepResult* result);
-  static absl::Status Read(Given& given);
-  void TakeBack();
+  static absl::Status Read(InFlight& step);
+  double SecondsOf(const InFlight& step) const;
+  void RollBack();
   void DropGradients();
 
   CausalLm& model_;
@@ -125,7 +128,8 @@ class Trainer {
   std::unique_ptr<StepGraphs> graphs_;  // null: without
   std::optional<Inputs> next_;          // on a GPU: the coming step's
   UpdateGate gate_;
-  std::deque<Given> given_;  // oldest first
+  std::deque<InFlight> in_flight_;  // oldest first
+  std::optional<HostCopy> before_;  // of the step finished last
   std::chrono::steady_clock::time_point finished_;
 };
 

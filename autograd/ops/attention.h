@@ -1,7 +1,6 @@
 // Differentiable attention over flat batches; the [tokens, tokens] matrix is never formed.
 //
-//   Variable y = Attention(q, k, v, args);     // q [tokens, heads, d], k and v [ctx, kv_heads, d] -> [tokens, heads,
-//   d]
+//   Variable y = Attention(q, k, v, args);     // q [tokens, heads, d], k and v [ctx, kv_heads, d] -> like q
 //
 // Arguments and masks: tensor/ops/attention.h. Dao et al., "FlashAttention", 2022.
 #ifndef LORIKEET_AUTOGRAD_OPS_ATTENTION_H_

@@ -62,14 +62,4 @@ absl::StatusOr<Tensor> SafetensorsFile::Read(absl::string_view name) const {
   return out;
 }
 
-absl::Status SafetensorsFile::ReadInto(absl::string_view name, const Tensor& out) const {
-  const TensorInfo* info = Find(name);
-  if (info == nullptr) return header_.index.NoSuchTensor(name, where());
-  if (info->stored_type != SafetensorsName(out.dtype()) || !(info->shape == out.shape()) || !out.contiguous()) {
-    return absl::InvalidArgumentError(absl::StrCat(where(), ": tensor ", Quoted(name), " is ", info->stored_type,
-                                                   ToString(info->shape), ", expected ", Describe(out)));
-  }
-  return ReadBytes(*info, out.raw());
-}
-
 }  // namespace lorikeet

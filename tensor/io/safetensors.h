@@ -3,7 +3,6 @@
 //   absl::StatusOr<std::unique_ptr<SafetensorsFile>> file = SafetensorsFile::Open("adapter_model.safetensors");
 //   for (const TensorInfo& info : (*file)->tensors()) { absl::StatusOr<Tensor> w = (*file)->Read(info.name); ... }
 //
-//
 // Open reads and checks the header alone. Read returns the dtype that is stored: F64, F32, BF16, F16, I32, I64 or U8;
 // other types are listed, and reading them is InvalidArgument. Values are not looked at: NaN is a value. Names are
 // arbitrary text: never a path, and printed through Quoted.
@@ -37,8 +36,6 @@ class SafetensorsFile : public TensorSource {
   absl::StatusOr<Tensor> Read(absl::string_view name) const override;
   const std::string& where() const override { return file_->path(); }
 
-  // Into an existing contiguous CPU tensor of the stored dtype and shape (else InvalidArgument).
-  absl::Status ReadInto(absl::string_view name, const Tensor& out) const;
   // The header's __metadata__.
   const SafetensorsMetadata& metadata() const { return header_.metadata; }
 

@@ -300,15 +300,5 @@ TEST(SafetensorsFileTest, AMissingNameBringsTheNearestOnes) {
   EXPECT_TRUE(absl::StrContains(status.message(), "\"model.norm.weight\"")) << status;
 }
 
-TEST(SafetensorsFileTest, ReadIntoWantsTheStoredTypeAndShape) {
-  const OpenResult file = OpenJson(kGood, 2);
-  ASSERT_TRUE(Accepted(file));
-  Tensor out = Tensor::Zeros({2}, DType::kU8);
-  ASSERT_TRUE((*file)->ReadInto("w", out).ok());
-  EXPECT_EQ(out.data<uint8_t>()[1], 1);
-  EXPECT_TRUE(absl::IsInvalidArgument((*file)->ReadInto("w", Tensor::Zeros({2}, DType::kF32))));
-  EXPECT_TRUE(absl::IsInvalidArgument((*file)->ReadInto("w", Tensor::Zeros({1, 2}, DType::kU8))));
-}
-
 }  // namespace
 }  // namespace lorikeet

@@ -1,7 +1,8 @@
 // Files in memory, for tests of readers: plain bytes, and the pieces of safetensors and GGUF files.
 //
-//   auto file = SafetensorsFile::Open(InMemory(Safetensors(R"({"w":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}})",
-//   2))); auto gguf = GgufFile::Open(InMemory(GgufBytes().Value("a", GgufType::kU8, Le<uint8_t>(1)).Build()));
+//   const char* header = R"({"w": {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}})";
+//   auto file = SafetensorsFile::Open(InMemory(Safetensors(header, 2)));
+//   auto gguf = GgufFile::Open(InMemory(GgufBytes().Value("a", GgufType::kU8, Le<uint8_t>(1)).Build()));
 #ifndef LORIKEET_TENSOR_IO_TEST_FILES_H_
 #define LORIKEET_TENSOR_IO_TEST_FILES_H_
 

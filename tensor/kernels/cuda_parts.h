@@ -51,6 +51,8 @@ inline int64_t KeptBytes(int64_t row_bytes) {
   return (wanted < most ? wanted : most < 0 ? 0 : most) * kStep;
 }
 
+inline int64_t MostKeptBytes() { return KeptBytes(INT64_MAX / 2); }
+
 // Chunks of a row in shared memory: its first ones.
 template <typename T>
 struct Kept {
@@ -100,7 +102,7 @@ cudaError_t LaunchParts(Kernel* kernel, const RowParts<Summary>& p, cudaStream_t
   const auto shared = static_cast<size_t>(p.kept_bytes);
   if (shared > 0) {
     const cudaError_t error =
-        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(MostKeptBytes()));
     if (error != cudaSuccess) return error;
   }
   return Launch(kernel, p.blocks(), p.threads, shared, stream, std::forward<A>(args)...);
@@ -156,8 +158,7 @@ struct RowSpan {
     InChunks(
         chunks - mine, [&](int64_t c) { return Read<true>(last - c); }, use_from_end);
     InChunks(
-        mine, [&](int64_t c) { return kept.chunk[c]; }, use);
-    if (kept.chunks > 0) __syncthreads();  // they may be written again
+        mine, [&](int64_t c) { return kept.chunk[c]; }, use);  // by the thread that kept them
   }
 
  private:

@@ -19,7 +19,7 @@ struct CudaEpilogue {
   int64_t rows, columns, y_row, y_column;
   float alpha, beta;
   const float* gain;
-  bool vector;  // rows of y begin at multiples of 16 bytes and are contiguous
+  bool vector;  // rows of y begin at multiples of 16 bytes and are contiguous, and so does the gain
 };
 
 inline CudaEpilogue EpilogueOf(const CudaProduct& p) {
@@ -32,7 +32,8 @@ inline CudaEpilogue EpilogueOf(const CudaProduct& p) {
           .alpha = p.alpha,
           .beta = p.beta,
           .gain = p.gain,
-          .vector = p.y_column == 1 && p.y_row % pack == 0 && reinterpret_cast<uintptr_t>(p.y) % kPackBytes == 0};
+          .vector = p.y_column == 1 && p.y_row % pack == 0 && reinterpret_cast<uintptr_t>(p.y) % kPackBytes == 0 &&
+                    reinterpret_cast<uintptr_t>(p.gain) % kPackBytes == 0};
 }
 
 // y is not read where beta is 0: it may hold anything.
@@ -65,7 +66,9 @@ __device__ __forceinline__ void FinishRun(const CudaEpilogue& e, const float* su
     float v[kCount], old[kCount] = {};
     for (int c = 0; c < kCount; ++c) v[c] = e.alpha * sums[j + c];
     if (e.gain != nullptr) {
-      for (int c = 0; c < kCount; ++c) v[c] *= e.gain[column + j + c];
+      float gain[kCount];
+      Widen(LoadChunk<kCount>(e.gain + column + j), gain);
+      for (int c = 0; c < kCount; ++c) v[c] *= gain[c];
     }
     if (e.beta != 0) {
       Widen(LoadChunk<kCount>(at), old);

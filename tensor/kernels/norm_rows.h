@@ -41,7 +41,9 @@ T* ToWrite(const View& v, int64_t i, std::vector<T>& buffer) {
 }
 template <typename T>
 void Finish(const T* row, const std::vector<T>& buffer, const View& v, int64_t i) {
-  if constexpr (!std::is_same_v<T, bf16>) FinishRow(row, buffer.data(), v, i * v.strides[0], v.dims[1], v.strides[1]);
+  if constexpr (!std::is_same_v<T, bf16>) {
+    if (row == buffer.data()) StoreRow(row, v, i * v.strides[0], v.dims[1], v.strides[1]);
+  }
 }
 
 // A vector of weights, in the arithmetic's type.

@@ -1,9 +1,8 @@
 // Rows of a tensor as contiguous float (or double), for kernels that work row by row.
 //
 //   const float* x = ReadRow<float>(view, offset, n, stride, buffer);   // in place if it is one already
-//   float* y = RowToWrite<float>(out, offset, stride, buffer);
 //   ...
-//   FinishRow(y, buffer, out, offset, n, stride);                       // rounds to out's dtype if y is the buffer
+//   StoreRow(y, out, offset, n, stride);                                // rounds to out's dtype
 //
 // C is double for f64 views and float for f32, bf16 and f16 ones. `offset` and `stride` count elements of the view;
 // `buffer` holds n elements. Only for the CPU kernels of this package.
@@ -73,16 +72,6 @@ inline void StoreRow(const float* row, const View& v, int64_t offset, int64_t n,
 }
 inline void StoreRow(const double* row, const View& v, int64_t offset, int64_t n, int64_t stride) {
   for (int64_t i = 0; i < n; ++i) v.ptr<double>()[offset + i * stride] = row[i];
-}
-
-template <typename C>
-C* RowToWrite(const View& v, int64_t offset, int64_t stride, C* buffer) {
-  return v.dtype == DTypeOf<C>() && stride == 1 ? v.ptr<C>() + offset : buffer;
-}
-
-template <typename C>
-void FinishRow(const C* row, const C* buffer, const View& v, int64_t offset, int64_t n, int64_t stride) {
-  if (row == buffer) StoreRow(row, v, offset, n, stride);
 }
 
 }  // namespace lorikeet::internal

@@ -80,7 +80,6 @@ Tensor Max(const Tensor& x, absl::Span<const int> dims, bool keepdim) {
 }
 
 Tensor SumAll(const Tensor& x) { return Sum(x, AllDims(x)); }
-Tensor MeanAll(const Tensor& x) { return Mean(x, AllDims(x)); }
 
 Tensor SumTo(const Tensor& x, const Shape& shape) {
   if (x.shape() == shape) return x;

@@ -35,7 +35,6 @@ inline Tensor Max(const Tensor& x, std::initializer_list<int> dims, bool keepdim
 }
 // Over all dimensions: a scalar [].
 Tensor SumAll(const Tensor& x);
-Tensor MeanAll(const Tensor& x);
 
 // Sums the dimensions along which `shape` was broadcast to x's shape: the inverse of Expand, for gradients. Returns x's
 // own handle if the shapes are equal.

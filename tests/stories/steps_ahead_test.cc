@@ -1,5 +1,5 @@
-// Steps that are given before the one ahead of them is finished: the same bits, and a loss that is not finite leaves
-// everything as it was, although the host learns of it late.
+// Steps that are submitted before the one ahead of them is finished: the same bits, and a loss that is not finite
+// leaves everything as it was, although the host learns of it late.
 #include <cmath>
 #include <limits>
 #include <memory>
@@ -31,15 +31,15 @@
 namespace lorikeet {
 namespace {
 
-constexpr int64_t kSteps = 4;
+constexpr int64_t kSteps = 3;
 
 struct Setting {
   std::string name;
   bool cuda = false, graphs = false;
 };
 
-struct Session {
-  explicit Session(const Setting& s) {
+struct TrainingRun {
+  explicit TrainingRun(const Setting& s) {
     const Device device = s.cuda ? Cuda(0) : kCpu;
     lm = TinyLm("llama_untied", DenseFactory(DType::kF32, false), false, device);
     EXPECT_TRUE(Inject(*lm, {}, RngKey{.seed = 1}, &run).ok());
@@ -81,16 +81,16 @@ class StepsAheadTest : public testing::TestWithParam<Setting> {
 };
 
 TEST_P(StepsAheadTest, HaveTheBitsOfStepsOneByOne) {
-  Session one_by_one(GetParam()), ahead(GetParam());
+  TrainingRun one_by_one(GetParam()), ahead(GetParam());
   std::vector<StepResult> want, got;
   for (int64_t step = 0; step < kSteps; ++step) {
     const absl::StatusOr<StepResult> r = one_by_one.trainer->Step(step);
     ASSERT_TRUE(r.ok()) << r.status();
     want.push_back(*r);
   }
-  for (int64_t step = 0; step < kSteps; ++step) ASSERT_TRUE(ahead.trainer->Give(step).ok());
-  EXPECT_EQ(ahead.trainer->given(), kSteps);
-  while (ahead.trainer->given() > 0) got.push_back(*ahead.trainer->Finish());
+  for (int64_t step = 0; step < kSteps; ++step) ASSERT_TRUE(ahead.trainer->Submit(step).ok());
+  EXPECT_EQ(ahead.trainer->in_flight(), kSteps);
+  while (ahead.trainer->in_flight() > 0) got.push_back(*ahead.trainer->Finish());
   ASSERT_EQ(got.size(), want.size());
   for (size_t i = 0; i < want.size(); ++i) {
     EXPECT_EQ(got[i].step, static_cast<int64_t>(i));
@@ -104,19 +104,19 @@ TEST_P(StepsAheadTest, HaveTheBitsOfStepsOneByOne) {
   EXPECT_EQ(ahead.optimizer->steps(), kSteps);
 }
 
-TEST_P(StepsAheadTest, ALossThatIsNotFiniteTakesBackItsStepAndThoseGivenSince) {
-  Session s(GetParam()), undisturbed(GetParam());
+TEST_P(StepsAheadTest, ALossThatIsNotFiniteTakesBackItsStepAndThoseAfterIt) {
+  TrainingRun s(GetParam()), undisturbed(GetParam());
   ASSERT_TRUE(s.trainer->Step(0).ok());
   const std::vector<Tensor> before = s.Values();
   Tensor element = s.parameters[0]->value.Reshape({-1}).Slice(0, 0, 1);
   tensor::FillInPlace(element, std::nan(""));
   const std::vector<Tensor> poisoned = s.Values();
-  ASSERT_TRUE(s.trainer->Give(1).ok());
-  ASSERT_TRUE(s.trainer->Give(2).ok());
+  ASSERT_TRUE(s.trainer->Submit(1).ok());
+  ASSERT_TRUE(s.trainer->Submit(2).ok());
   const absl::StatusOr<StepResult> r = s.trainer->Finish();
   EXPECT_EQ(r.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_TRUE(absl::StrContains(r.status().message(), "step 2: the loss is nan; nothing was updated")) << r.status();
-  EXPECT_EQ(s.trainer->given(), 0);
+  EXPECT_EQ(s.trainer->in_flight(), 0);
   EXPECT_EQ(s.optimizer->steps(), 1);
   ExpectSame(s.Values(), poisoned);
   // Healed, it goes on as if nothing had been.

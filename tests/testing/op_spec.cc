@@ -159,7 +159,7 @@ std::function<Tensor(Tensors)> Pointwise(double (*f)(double)) {
 
 std::function<Tensor(Tensors)> Pointwise(double (*f)(double, double)) {
   return [f](Tensors in) {
-    const Shape shape = tensor::BroadcastShape("definition", in[0], in[1]);
+    const Shape shape = tensor::BroadcastShape("definition", in[0].shape(), in[1].shape());
     std::vector<double> a = tensor::Values(in[0].Expand(shape)), b = tensor::Values(in[1].Expand(shape));
     for (size_t i = 0; i < a.size(); ++i) a[i] = f(a[i], b[i]);
     return tensor::FromDoubles(a, shape, DType::kF64);

@@ -74,7 +74,7 @@ def step_section(records):
             "A model of SmolLM2-135M's shape with random weights, adapters of rank 16 on every linear layer, AdamW,\n"
             "the loss on the second half of each sequence. Ours / PEFT's, in tokens a second, all tokens counted.\n"
             "memory: the process's most, in MB. start: seconds from nothing to the end of the first step. peak%: our\n"
-            "useful operations, of what the processor can do.\n\n"
+            "useful operations, of what the processor can do. measured: a commit, with + where there were changes beside it.\n\n"
             + table(["step", "best", "ratio", "median", "ratio", "memory", "ratio", "start", "peak%", "measured"], rows)
             + "\n" + "\n".join(notes) + "\n")
 
