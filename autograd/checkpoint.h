@@ -12,9 +12,8 @@
 // f must compute the same both times: no hidden state, dropout keys taken by value. It may read parameters (their
 // gradients are summed as usual) and constants; variables that need a gradient must come in through `inputs`. A frozen
 // input with trainable parameters inside still trains them. f lives until Backward.
-// Source: Chen et al., "Training deep nets with sublinear memory cost", 2016; stopping early is PyTorch's
-// set_checkpoint_early_stop, and keeping some values its
-// selective activation checkpointing.
+// Source: Chen et al., "Training deep nets with sublinear memory cost", 2016. PyTorch has both additions too, as
+// set_checkpoint_early_stop and as selective activation checkpointing.
 #ifndef LORIKEET_AUTOGRAD_CHECKPOINT_H_
 #define LORIKEET_AUTOGRAD_CHECKPOINT_H_
 

@@ -77,6 +77,11 @@ void TrainableHead(const Tensor& h, LinearMap& head, const Answers& answers, con
 
 }  // namespace
 
+int64_t LogitsChunk(int64_t rows, Device device) {
+  constexpr int64_t kLeast = 256, kMost = 1024;
+  return device.is_cpu() ? kLeast : std::clamp(rows / 8, kLeast, kMost);
+}
+
 DType LossDType(DType h) { return h == DType::kF64 ? DType::kF64 : DType::kF32; }
 
 Answers FindAnswers(const Tensor& targets, double scale, DType loss, Device device, int64_t multiple) {
@@ -107,12 +112,14 @@ Variable LinearCrossEntropy(const Variable& h, LinearMap& head, const Tensor& ta
 }
 
 Variable LinearCrossEntropy(const Variable& h, LinearMap& head, const Answers& answers,
-                            const LinearCrossEntropyOptions& o, RowLosses* rows) {
+                            const LinearCrossEntropyOptions& options, RowLosses* rows) {
   LORIKEET_CHECK(h.value().rank() == 2 && answers.place.shape() == (Shape{h.value().dim(0)}))
       << "LinearCrossEntropy: h is " << Describe(h.value()) << " for " << answers.place.size()
       << " targets, expected [tokens,hidden] and i32[tokens]";
   const Device device = h.value().device();
   const int64_t n = answers.rows.size();
+  LinearCrossEntropyOptions o = options;
+  if (o.chunk == 0) o.chunk = LogitsChunk(n, device);
   const Tensor answered = tensor::GatherRows(h.value(), answers.rows);
   const RowLosses own = {Tensor::Empty({n}, LossDType(h.dtype()), device), Tensor::Empty({n}, DType::kI32, device)};
   std::vector<Parameter*> parameters;

@@ -15,6 +15,7 @@
 #include "apps/training/progress.h"
 #include "apps/training/useful_flops.h"
 #include "nn/layer_runner.h"
+#include "nn/linear_cross_entropy.h"
 #include "nn/linear_map.h"
 #include "nn/module.h"
 #include "optim/adamw.h"
@@ -71,8 +72,7 @@ int64_t ExpectedActivationBytes(const TrainJob& job) {
   const int64_t input = (c.hidden_size + (selective ? c.num_heads * c.head_dim : 0)) * width;
   const int64_t inputs = (offload ? std::min<int64_t>(2, checkpointed) : checkpointed) * input;
   const int64_t per_token = inputs + std::max<int64_t>(1, c.num_layers - checkpointed) * layer;
-  constexpr int64_t kLogitsChunk = 256;
-  return tokens * per_token + kLogitsChunk * c.vocab_size * (4 + width);
+  return tokens * per_token + LogitsChunk(tokens, job.device) * c.vocab_size * (4 + width);
 }
 
 std::string JoinIds(const std::vector<int32_t>& ids) { return absl::StrJoin(ids, " "); }
