@@ -29,7 +29,7 @@ const std::map<std::string, double>& Bounds() {
       {"smollm2-135m/lora-4x256-graphs", 930},
       {"llama3-8b/qlora-4x2048-checkpointing", 10020},
       {"llama3-8b/qlora-4x2048-selective", 12160},
-      {"llama3-8b/qlora-4x2048-selective-29-layers", 13930},
+      {"llama3-8b/qlora-4x2048-selective-29-layers", 14450},
       {"llama3-8b/qlora-1x2048-checkpointing", 8000},
       {"llama3-8b/qlora-1x2048-offload", 6000},
   };
