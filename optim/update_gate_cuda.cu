@@ -19,7 +19,7 @@ constexpr int kThreads = 512;
 __global__ void DecideKernel(const double* sums, int64_t n, int64_t gradients, double max_norm, double* gate) {
   CUDA_SHARED(double[kThreads], chunk);
   double sum = 0;
-  bool open = gate[1] != 0;
+  bool open = threadIdx.x == 0 && gate[1] != 0;  // nobody else looks where the first thread will write
   for (int64_t begin = 0; begin < n; begin += kThreads) {
     const int64_t i = begin + threadIdx.x;
     chunk[threadIdx.x] = i < n ? sums[i] : 0;
