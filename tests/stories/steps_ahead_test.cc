@@ -31,7 +31,7 @@
 namespace lorikeet {
 namespace {
 
-constexpr int64_t kSteps = 3;
+constexpr int64_t kSteps = 2;
 
 struct Setting {
   std::string name;
@@ -50,7 +50,7 @@ struct TrainingRun {
         parameters, AdamWOptions{}, std::make_unique<ResidentStore>(StateElements(parameters), DType::kF32, device));
     trainer = std::make_unique<Trainer>(
         *lm, parameters, *optimizer, schedule, &run, *stream,
-        TrainerOptions{.batch_size = 2, .max_grad_norm = 0.1, .key = {.seed = 4}, .cuda_graphs = s.graphs});
+        TrainerOptions{.batch_size = 1, .max_grad_norm = 0.1, .key = {.seed = 4}, .cuda_graphs = s.graphs});
   }
   std::vector<Tensor> Values() const {
     std::vector<Tensor> all;
