@@ -43,13 +43,13 @@ Answers FindAnswers(const Tensor& targets, double scale, DType loss, Device devi
 DType LossDType(DType h);
 
 struct LinearCrossEntropyOptions {
-  float scale = 1;      // not where Answers are given, which have it
-  float softcap = 0;    // > 0: logits become softcap * tanh(logits / softcap)
-  int64_t chunk = 0;    // rows of logits that exist at a time; 0: LogitsChunk's
+  float scale = 1;    // not where Answers are given, which have it
+  float softcap = 0;  // > 0: logits become softcap * tanh(logits / softcap)
+  int64_t chunk = 0;  // rows of logits that exist at a time; 0: LogitsChunk's
 };
 
-// On the CPU 256, and as many on a GPU but for large batches, an eighth of whose rows it is, up to 1024: each chunk reads
-// the head's weight twice, which a GPU multiplies 256 rows with in the time that reading it takes.
+// On the CPU 256, and as many on a GPU but for large batches, an eighth of whose rows it is, up to 1024: each chunk
+// reads the head's weight twice, which a GPU multiplies 256 rows with in the time that reading it takes.
 int64_t LogitsChunk(int64_t rows, Device device);
 
 // Of the rows with a target, in order, on h's device.
