@@ -48,8 +48,8 @@ struct LinearCrossEntropyOptions {
   int64_t chunk = 0;  // rows of logits that exist at a time; 0: LogitsChunk's
 };
 
-// On the CPU 256, and as many on a GPU but for large batches, an eighth of whose rows it is, up to 1024: each chunk
-// reads the head's weight twice, which a GPU multiplies 256 rows with in the time that reading it takes.
+// 256 on the CPU. On a GPU an eighth of the rows, from 256 to 1024: each chunk reads the head's whole weight, in the
+// time of which a GPU multiplies some 256 rows with it.
 int64_t LogitsChunk(int64_t rows, Device device);
 
 // Of the rows with a target, in order, on h's device.
