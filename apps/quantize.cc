@@ -155,8 +155,7 @@ absl::Status Run() {
   if (!absl::GetFlag(FLAGS_adapter).empty())
     return absl::InvalidArgumentError(
         "--adapter: 4 bits may lose what an adapter learned (merge says how much); quantize the base and keep the "
-        "adapter beside "
-        "it, or merge first");
+        "adapter beside it, or merge first");
   absl::StatusOr<std::unique_ptr<OutputDirectory>> out = OutputDirectory::Create(absl::GetFlag(FLAGS_output_dir));
   if (!out.ok()) return out.status();
   absl::StatusOr<OpenOptions> options = OpenOptionsFromFlags("bf16");

@@ -14,8 +14,8 @@ class Keeping {
  public:
   // Not at all, or adding to the values.
   explicit Keeping(bool keep) : keep_(keep), outer_(std::exchange(current_, this)) {}
-  // The second run: taking what the first one added.
-  Keeping(std::vector<Tensor> values, std::vector<size_t> counts) : Keeping(true) {
+  // The second run: taking what the first one added, if anything.
+  Keeping(std::vector<Tensor> values, std::vector<size_t> counts) : Keeping(!counts.empty()) {
     again_ = true;
     values_ = std::move(values);
     counts_ = std::move(counts);
@@ -54,16 +54,6 @@ class Keeping {
 
 using Function = absl::AnyInvocable<Variable(absl::Span<const Variable>)>;
 
-Variable RunKept(Function& f, absl::Span<const Variable> in, std::vector<Tensor> kept,
-                 const std::vector<size_t>& counts) {
-  if (counts.empty()) {
-    const Keeping none(false);
-    return f(in);
-  }
-  const Keeping keeping(std::move(kept), counts);
-  return f(in);
-}
-
 // The second run and its gradients; xs are the inputs, then what was kept.
 void RunAgain(Function& f, absl::Span<Tensor> xs, size_t inputs, const std::vector<size_t>& counts, const Tensor& dy,
               GradSink& grad) {
@@ -79,7 +69,11 @@ void RunAgain(Function& f, absl::Span<Tensor> xs, size_t inputs, const std::vect
   }
   std::vector<Tensor> kept;
   for (Tensor& x : xs.subspan(inputs)) kept.push_back(std::move(x));
-  inner.Backward(RunKept(f, again, std::move(kept), counts), dy);
+  const auto run = [&] {
+    const Keeping keeping(std::move(kept), counts);
+    return f(again);
+  };
+  inner.Backward(run(), dy);
 }
 
 }  // namespace

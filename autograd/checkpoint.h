@@ -7,7 +7,7 @@
 // With `keep`, what f computes through Kept is held between the runs and not computed again: the few values that take
 // long and are small, attention's.
 //
-//   std::vector<Tensor> v = Kept([&] { return Dear(x.value()); });       // elsewhere: Dear(x.value())
+//   std::vector<Tensor> v = Kept([&] { return Costly(x.value()); });   // outside of Checkpoint: Costly(x.value())
 //
 // f must compute the same both times: no hidden state, dropout keys taken by value. It may read parameters (their
 // gradients are summed as usual) and constants; variables that need a gradient must come in through `inputs`. A frozen

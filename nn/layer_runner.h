@@ -6,9 +6,9 @@
 // kOff keeps what every op saves. kOn keeps a layer's input and runs the layer again in Backward: less memory, almost
 // one more forward pass. kSelective keeps what attention computed besides, so that it is not computed again: as much
 // memory once more, for what takes longest in long sequences. kOffload keeps the input in host memory
-// (autograd/activation_offload.h); on the CPU it is kOn. With `layers` given only so many are treated so, the first:
-// what the others save is free again when Backward arrives at them. The function is copied for each layer and lives
-// until Backward: it holds what belongs to the batch by value.
+// (autograd/activation_offload.h); on the CPU it is kOn. With `layers` = n only the first n layers are checkpointed:
+// what the others save is free again when Backward arrives at the first. The function is copied for each layer and
+// lives until Backward: it holds what belongs to the batch by value.
 #ifndef LORIKEET_NN_LAYER_RUNNER_H_
 #define LORIKEET_NN_LAYER_RUNNER_H_
 

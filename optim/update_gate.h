@@ -6,9 +6,10 @@
 //   gate.Look(norm);
 //   optimizer.Step(rate, gate.scale());                  // nothing waited for
 //   ...  double n = norm.Get();                          // later: not finite? Then neither this step nor any since
-//   optimizer.UndoStepCount(steps_since);  gate.Open();         // has changed a parameter or a moment
+//   optimizer.UndoStepCount(steps_since);  gate.Open();  // has changed a parameter or a moment
 //
 // Ownership: it holds 16 bytes on the device; a step's scale is there until the next Look. Threads: one.
+// Errors: none of its own. Source: found_inf of torch.amp.GradScaler, which fused optimizers read on the device.
 #ifndef LORIKEET_OPTIM_UPDATE_GATE_H_
 #define LORIKEET_OPTIM_UPDATE_GATE_H_
 

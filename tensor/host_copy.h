@@ -1,8 +1,8 @@
 // HostCopy: tensors' values as they are at this point of ComputeStream(), on the host later.
 //
-//   HostCopy loss({row_losses});          // given to the device; nothing waits
+//   HostCopy loss({row_losses});          // launched; nothing waits
 //   ... further kernels, which may write to the tensors ...
-//   const std::vector<Tensor>& here = loss.Wait();     // until the copies are done, not what was given after them
+//   const std::vector<Tensor>& here = loss.Wait();     // until the copies are done, not what was launched after them
 //
 // Tensors of the CPU are cloned. Ownership: the copies are its own. Threads: one. Errors: as for any tensor.
 #ifndef LORIKEET_TENSOR_HOST_COPY_H_

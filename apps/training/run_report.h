@@ -39,7 +39,6 @@ class RunReport {
 
   int64_t trainable() const { return trainable_; }
   int64_t total() const { return total_; }
-  // The command that tries the result.
 
  private:
   struct State;

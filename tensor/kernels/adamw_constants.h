@@ -13,11 +13,11 @@
 
 namespace lorikeet::internal {
 
+// On a device whose memory has the scale (AdamWStep::gate) the kernel sets the first.
 template <typename T>
 struct AdamWConstants {
   T grad_scale, beta1, one_minus_beta1, beta2, one_minus_beta2, keep, rate, eps;
 };
-// On a device whose memory has the scale (AdamWStep::gate) the kernel sets the first of them.
 
 template <typename T>
 AdamWConstants<T> RoundedConstants(const AdamWSegment& s, const AdamWStep& k) {

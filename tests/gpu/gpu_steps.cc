@@ -130,6 +130,15 @@ std::vector<GpuStep> GpuSteps() {
   const ModelConfig llama8 = Llama3Of8B(), smollm2 = SmolLm2();
   const ModelConfig qwen8 = LlamaShape({151936, 4096, 12288, 36, 32, 8, /*tied=*/false}),
                     qwen06 = LlamaShape({151936, 1024, 3072, 28, 16, 8, /*tied=*/true});
+  const auto llama3 = [&](const char* how, int64_t sequences, Checkpointing checkpointing, int64_t layers) {
+    return GpuStep{.name = "llama3-8b/qlora-" + std::to_string(sequences) + "x2048-" + how,
+                   .config = llama8,
+                   .four_bit = true,
+                   .checkpointing = checkpointing,
+                   .checkpointed_layers = layers,
+                   .sequences = sequences,
+                   .accumulation = 1};
+  };
   return {
       {.name = "qwen3-8b/lora", .config = qwen8},
       {.name = "qwen3-8b/qlora", .config = qwen8, .four_bit = true},
@@ -145,32 +154,10 @@ std::vector<GpuStep> GpuSteps() {
        .sequences = 4,
        .length = 256,
        .accumulation = 1},
-      {.name = "llama3-8b/qlora-4x2048-checkpointing",
-       .config = llama8,
-       .four_bit = true,
-       .checkpointing = Checkpointing::kOn,
-       .sequences = 4,
-       .accumulation = 1},
-      {.name = "llama3-8b/qlora-4x2048-selective",
-       .config = llama8,
-       .four_bit = true,
-       .checkpointing = Checkpointing::kSelective,
-       .sequences = 4,
-       .accumulation = 1},
-      // In seven tenths of the peer's memory.
-      {.name = "llama3-8b/qlora-4x2048-selective-29-layers",
-       .config = llama8,
-       .four_bit = true,
-       .checkpointing = Checkpointing::kSelective,
-       .checkpointed_layers = 29,
-       .sequences = 4,
-       .accumulation = 1},
-      {.name = "llama3-8b/qlora-1x2048-checkpointing",
-       .config = llama8,
-       .four_bit = true,
-       .checkpointing = Checkpointing::kOn,
-       .sequences = 1,
-       .accumulation = 1},
+      llama3("checkpointing", 4, Checkpointing::kOn, INT64_MAX),
+      llama3("selective", 4, Checkpointing::kSelective, INT64_MAX),
+      llama3("selective-29-layers", 4, Checkpointing::kSelective, 29),  // in seven tenths of the peer's memory
+      llama3("checkpointing", 1, Checkpointing::kOn, INT64_MAX),
       {.name = "llama3-8b/qlora-1x2048-offload",
        .config = llama8,
        .four_bit = true,
