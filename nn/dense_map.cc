@@ -34,12 +34,8 @@ void DenseMap::InputGrad(const Tensor& dy, Tensor& dx, const Epilogue& e) const 
 Variable DenseMap::Apply(const Variable& x) {
   if (frozen()) return LinearMap::Apply(x);
   const Variable w = Use(weight_, x.dtype());
-  const Shape shape = {x.shape()[0], out_features()};
-  Deferred product(shape, x.dtype(), x.device(), [x = x.value(), w = w.value(), shape] {
-    Tensor y = Tensor::Empty(shape, x.dtype(), x.device());
-    tensor::MatMulInto(y, x, false, w, true, 1, 0);
-    return y;
-  });
+  Deferred product = OutputWhenAsked(
+      x.value(), [w = w.value()](const Tensor& x, Tensor& y) { tensor::MatMulInto(y, x, false, w, true, 1, 0); });
   return Record("Linear", {x, w}, std::move(product), {x, w.value()},
                 [](absl::Span<Tensor> saved, const Tensor& dy, GradSink& grad) {
                   if (grad.wants(0)) {

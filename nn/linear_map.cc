@@ -1,5 +1,7 @@
 #include "nn/linear_map.h"
 
+#include <utility>
+
 #include "autograd/tape.h"
 #include "tensor/check.h"
 #include "tensor/ops/gather.h"
@@ -8,12 +10,7 @@ namespace lorikeet {
 
 Variable LinearMap::Apply(const Variable& x) {
   LORIKEET_CHECK(frozen()) << "LinearMap::Apply: a map with parameters must override it";
-  const Shape shape = {x.shape()[0], out_features()};
-  Deferred product(shape, x.dtype(), x.device(), [this, x = x.value(), shape] {
-    Tensor y = Tensor::Empty(shape, x.dtype(), x.device());
-    Forward(x, y, {});
-    return y;
-  });
+  Deferred product = OutputWhenAsked(x.value(), [this](const Tensor& x, Tensor& y) { Forward(x, y, {}); });
   return Record("Linear", {x}, std::move(product), {}, [this](absl::Span<Tensor>, const Tensor& dy, GradSink& grad) {
     Accumulator dx = grad.Accumulate(0);
     InputGrad(dy, dx.buffer, {.beta = dx.beta});
@@ -26,5 +23,14 @@ Variable LinearMap::Lookup(const Tensor& ids, DType dtype) {
 }
 
 Tensor LinearMap::Rows(const Tensor& ids, DType dtype) const { return tensor::GatherRows(Dense(), ids).Cast(dtype); }
+
+Deferred LinearMap::OutputWhenAsked(const Tensor& x, absl::AnyInvocable<void(const Tensor& x, Tensor& y)> make) const {
+  const Shape shape = {x.dim(0), out_features()};
+  return Deferred(shape, x.dtype(), x.device(), [x, shape, make = std::move(make)]() mutable {
+    Tensor y = Tensor::Empty(shape, x.dtype(), x.device());
+    make(x, y);
+    return y;
+  });
+}
 
 }  // namespace lorikeet

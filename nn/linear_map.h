@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/strings/string_view.h"
 #include "autograd/variable.h"
 #include "nn/module.h"
@@ -56,6 +57,10 @@ class LinearMap {
 
   // Shows its parameters and buffers under checkpoint names, relative to the slot: "weight", "lora_A.weight", ...
   virtual void Visit(Visitor& v) = 0;
+
+ protected:
+  // What an Apply records: y, with x's tokens, dtype and place, which `make` fills if anybody asks for it.
+  Deferred OutputWhenAsked(const Tensor& x, absl::AnyInvocable<void(const Tensor& x, Tensor& y)> make) const;
 };
 
 // A replaceable place for a map, and the size that whatever fills it must have. A freshly constructed model has empty

@@ -21,11 +21,8 @@ Variable LoraMap::Apply(const Variable& x) {
   const Mask mask = CurrentMask();
   const Variable a = Use(a_, x.dtype()), b = Use(b_, x.dtype());
   const Tensor u = Product(mask(x.value()), a.value().Transpose(0, 1), scaling_);
-  const Shape shape = {x.shape()[0], out_features()};
-  Deferred product(shape, x.dtype(), x.device(), [this, x = x.value(), u, b = b.value(), shape] {
-    Tensor y = Tensor::Empty(shape, x.dtype(), x.device());
+  Deferred product = OutputWhenAsked(x.value(), [this, u, b = b.value()](const Tensor& x, Tensor& y) {
     base_->Forward(x, y, {.u = u, .v = b.Transpose(0, 1)});
-    return y;
   });
   return Record("Lora", {x, a, b}, std::move(product), {x, a.value(), b.value(), u},
                 [this, mask](absl::Span<Tensor> saved, const Tensor& dy, GradSink& grad) {
