@@ -6,8 +6,6 @@
 #include "absl/strings/str_cat.h"
 #include "nn/gguf_architecture.h"
 #include "tensor/check.h"
-#include "tensor/dtype.h"
-#include "tensor/ops/elementwise.h"
 #include "tensor/ops/rope.h"
 
 namespace lorikeet {
@@ -36,13 +34,6 @@ void AddModelValues(const ModelConfig& c, GgufValues* values) {
   if (c.rope_scaling.kind != RopeScaling::Kind::kLinear) return;
   values->String(key("rope.scaling.type"), "linear");
   values->F32(key("rope.scaling.factor"), static_cast<float>(c.rope_scaling.factor));
-}
-
-absl::optional<Tensor> RopeFactors(const ModelConfig& c) {
-  if (c.rope_scaling.kind != RopeScaling::Kind::kLlama3) return absl::nullopt;
-  const Tensor plain = tensor::RopeFrequencies(c.rope_theta, c.head_dim, {}, DType::kF64);
-  const Tensor scaled = tensor::RopeFrequencies(c.rope_theta, c.head_dim, c.rope_scaling, DType::kF64);
-  return tensor::Div(plain, scaled).Cast(DType::kF32);
 }
 
 }  // namespace lorikeet

@@ -2,29 +2,23 @@
 //
 //   GgufValues values;
 //   AddModelValues(config, &values);                             // llama.block_count, llama.rope.freq_base, ...
-//   absl::optional<Tensor> factors = RopeFactors(config);        // the tensor rope_freqs.weight, for llama3 scaling
 //
-// Names and numbers of tensors: GgufName and ToGguf of nn/gguf_architecture.h. A tied head is not written: without
-// output.weight llama.cpp takes the embedding. What a tokenizer adds is apps/text/gguf_export.h's business. Source:
+// Llama 3's rotary scaling is a tensor, rope_freqs.weight (rope_factors.h); a linear one is a value. Names and numbers
+// of tensors: GgufName and ToGguf of nn/gguf_architecture.h. A tied head is not written: without output.weight
+// llama.cpp takes the embedding. What a tokenizer adds is apps/text/gguf_export.h's business. Source:
 // convert_hf_to_gguf.py of https://github.com/ggml-org/llama.cpp.
 #ifndef LORIKEET_NN_GGUF_EXPORT_H_
 #define LORIKEET_NN_GGUF_EXPORT_H_
 
 #include "absl/strings/string_view.h"
-#include "absl/types/optional.h"
 #include "nn/model_config.h"
 #include "tensor/io/gguf_writer.h"
-#include "tensor/tensor.h"
 
 namespace lorikeet {
 
 // general.architecture and the values of that architecture; config.model_type must be one that GgufArchitectureOf
 // knows.
 void AddModelValues(const ModelConfig& config, GgufValues* values);
-
-// f32 [head_dim / 2]: what each frequency is divided by. Nothing unless the scaling is llama3's; a linear one is a
-// value.
-absl::optional<Tensor> RopeFactors(const ModelConfig& config);
 
 }  // namespace lorikeet
 

@@ -119,18 +119,5 @@ TEST(GgufExportTest, TheSameNameMeansOtherPartsInOtherArchitectures) {
   }
 }
 
-TEST(GgufExportTest, Llama3FactorsAreTransformersFrequenciesApart) {
-  const auto golden = SafetensorsFile::Open(kGolden + "gguf/rope_factors.safetensors");
-  ASSERT_TRUE(golden.ok()) << golden.status();
-  const Tensor want = *(*golden)->Read("llama3_rope");
-  const absl::optional<Tensor> got = RopeFactors(Config("llama3_rope"));
-  ASSERT_TRUE(got.has_value() && got->shape() == want.shape());
-  for (int64_t i = 0; i < want.size(); ++i) {
-    const float w = want.data<float>()[i], g = got->data<float>()[i];
-    EXPECT_TRUE(std::abs(g - w) <= 1e-6f * w) << i << ": " << g << " " << w;
-  }
-  EXPECT_FALSE(RopeFactors(Config("llama_tied")).has_value());
-}
-
 }  // namespace
 }  // namespace lorikeet

@@ -5,6 +5,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/types/optional.h"
+#include "nn/rope_factors.h"
 #include "tensor/check.h"
 #include "tensor/io/gguf_metadata.h"
 #include "tensor/ops/rope.h"
@@ -107,7 +109,20 @@ void ReadSizes(Keys& keys, ModelConfig* c) {
   c->rms_norm_eps = static_cast<float>(keys.Float("attention.layer_norm_rms_epsilon"));
 }
 
-// Frequencies, and what scales them. Factors per frequency do not say what they were made from.
+// Llama 3's scaling, of which the file has the result alone.
+void ReadRopeFactors(const GgufFile& file, Keys& keys, ModelConfig* c) {
+  const absl::StatusOr<Tensor> factors = file.Read(kRopeFactors);
+  if (!factors.ok()) return keys.Fail(factors.status());
+  if (const absl::optional<RopeScaling> scaling = ScalingOfFactors(*factors, *c)) {
+    c->rope_scaling = *scaling;
+    return;
+  }
+  keys.Fail(absl::InvalidArgumentError(absl::StrCat(
+      kRopeFactors, " is not Llama 3's scaling (rope_type llama3 with low_freq_factor 1 and high_freq_factor 4) of ",
+      c->head_dim / 2, " frequencies of base ", c->rope_theta, "; use the Hugging Face directory of this model")));
+}
+
+// Frequencies, and what scales them.
 void ReadRope(const GgufFile& file, Keys& keys, ModelConfig* c) {
   c->rope_theta = keys.Float("rope.freq_base", 10000);
   const int64_t rotated = keys.Int("rope.dimension_count", c->head_dim);
@@ -121,14 +136,15 @@ void ReadRope(const GgufFile& file, Keys& keys, ModelConfig* c) {
     c->rope_scaling.kind = RopeScaling::Kind::kLinear;
     c->rope_scaling.factor = keys.Float("rope.scaling.factor");
   }
-  bool factors = scaling != "none" && scaling != "linear";
-  for (const char* name : {"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"}) {
-    factors |= file.Find(name) != nullptr;
+  if (scaling == "none" && file.Find(kRopeFactors) != nullptr) return ReadRopeFactors(file, keys, c);
+  bool other = scaling != "none" && scaling != "linear";
+  for (const char* name : {kRopeFactors, "rope_factors_long.weight", "rope_factors_short.weight"}) {
+    other |= file.Find(name) != nullptr;
   }
-  if (!factors) return;
+  if (!other) return;
   keys.Fail(absl::InvalidArgumentError(
-      "rotary scaling by rope_freqs.weight or rope_factors, or by a rope.scaling.type other than linear, is not "
-      "supported; use the Hugging Face directory of this model"));
+      "rotary scaling by rope_factors_long and _short, by a rope.scaling.type other than linear, or by two at once, is "
+      "not supported; use the Hugging Face directory of this model"));
 }
 
 // One end mark of a text, if the file names it.
@@ -186,10 +202,12 @@ absl::StatusOr<ModelConfig> ModelConfigFromGguf(const GgufFile& file) {
 GgufModelSource::GgufModelSource(const GgufFile& file, const ModelConfig& config)
     : file_(file), config_(config), architecture_(ArchitectureOf(config)) {
   for (const TensorInfo& t : file.tensors()) {
+    if (t.name == kRopeFactors) continue;  // a part of the configuration
     TensorInfo renamed = t;
     renamed.name = HuggingFaceName(architecture_, t.name);
     index_.emplace(renamed.name, tensors_.size());
     tensors_.push_back(std::move(renamed));
+    stored_names_.push_back(t.name);
   }
 }
 
@@ -200,7 +218,7 @@ const TensorInfo* GgufModelSource::Find(absl::string_view name) const {
 
 absl::StatusOr<Tensor> GgufModelSource::Read(absl::string_view name) const {
   const auto it = index_.find(name);
-  const std::string stored = it == index_.end() ? std::string(name) : file_.tensors()[it->second].name;
+  const std::string stored = it == index_.end() ? std::string(name) : stored_names_[it->second];
   absl::StatusOr<Tensor> t = file_.Read(stored);
   if (!t.ok()) return t;
   return FromGguf(architecture_, config_, stored, *t);

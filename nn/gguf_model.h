@@ -6,11 +6,11 @@
 //   source.Read("model.layers.0.self_attn.q_proj.weight");       // blk.0.attn_q.weight, its rows in their first order
 //
 // Architectures gemma2, gemma3, llama, phi3, qwen2 and qwen3 (gguf_architecture.h says how they differ). A file without
-// output.weight ties the head to the embedding. Rotary scaling: none or linear; the factors of rope_freqs.weight
-// (Llama 3.1) and rope_factors_*.weight (Phi-3's long contexts) do not say what they were made from, so a file with
-// them is refused. What GGUF leaves out follows llama.cpp: every 6th layer of Gemma 3 and every 2nd of Gemma 2 sees
-// everything, the others a window, in Gemma 3 with frequencies of base 10000; Gemma's scores are divided by the square
-// root of head_dim, in both 27B models of hidden_size / heads. Unlike llama.cpp, Phi-3 keeps its window.
+// output.weight ties the head to the embedding. Rotary scaling: none, linear, or Llama 3's by rope_freqs.weight
+// (rope_factors.h); a file with rope_factors_*.weight (Phi-3's long contexts) is refused. What GGUF leaves out follows
+// llama.cpp: every 6th layer of Gemma 3 and every 2nd of Gemma 2 sees everything, the others a window, in Gemma 3 with
+// frequencies of base 10000; Gemma's scores are divided by the square root of head_dim, in both 27B models of
+// hidden_size / heads. Unlike llama.cpp, Phi-3 keeps its window.
 //
 // Ownership: a source refers to its file. Threads: const methods may run concurrently. Errors: InvalidArgument with the
 // key that is missing or wrong. The way back is nn/gguf_export.h.
@@ -48,7 +48,8 @@ class GgufModelSource : public TensorSource {
   ModelConfig config_;
   const GgufArchitecture& architecture_;
   std::vector<TensorInfo> tensors_;                   // under Hugging Face names
-  std::map<std::string, size_t, std::less<>> index_;  // name -> position here and in the file
+  std::vector<std::string> stored_names_;             // the file's, in the same order
+  std::map<std::string, size_t, std::less<>> index_;  // name -> position
 };
 
 }  // namespace lorikeet

@@ -108,7 +108,14 @@ TEST(GgufModelTest, WhatCannotBeReadIsAnErrorThatSaysWhat) {
       {"gemma3", [](GgufValues& v) { v.F32("gemma3.attn_logit_softcapping", 5); }, {}, "attn_logit_softcapping"},
       {"gemma3", [](GgufValues& v) { v.String("gemma3.rope.freq_base_swa", "x"); }, {}, "gemma3.rope.freq_base_swa"},
       {"llama", [](GgufValues& v) { v.U32("llama.rope.dimension_count", 8); }, {}, "llama.rope.dimension_count is 8"},
-      {"llama", nothing, {"rope_freqs.weight"}, "rope_freqs.weight"},
+      {"llama", nothing, {"rope_freqs.weight"}, "rope_freqs.weight is not Llama 3's scaling"},
+      {"llama",
+       [](GgufValues& v) {
+         v.String("llama.rope.scaling.type", "linear");
+         v.F32("llama.rope.scaling.factor", 2);
+       },
+       {"rope_freqs.weight"},
+       "two at once"},
       {"phi3", nothing, {"rope_factors_long.weight"}, "rope_factors"},
       {"phi3", [](GgufValues& v) { v.U32("phi3.rope.dimension_count", 32); }, {}, "partial_rotary_factor is 2"},
   };

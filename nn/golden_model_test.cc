@@ -197,7 +197,7 @@ std::unique_ptr<CausalLm> LoadGguf(const std::string& name) {
 }
 
 TEST(GgufModelTest, ReadsTheSameModelsAsTheirDirectories) {
-  for (const std::string name : {"llama_tied", "phi3", "qwen2", "qwen3"}) {
+  for (const std::string name : {"llama3_rope", "llama_tied", "phi3", "qwen2", "qwen3"}) {
     const std::unique_ptr<CausalLm> model = LoadGguf(name);
     const Golden golden = OpenGolden(name);
     const Input in = MakeInput(golden);

@@ -6,9 +6,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/types/optional.h"
 #include "apps/text/gguf_export.h"
-#include "nn/gguf_export.h"
 #include "nn/gguf_model.h"
 #include "nn/load.h"
+#include "nn/rope_factors.h"
 #include "tensor/io/gguf.h"
 #include "tensor/tensor.h"
 
@@ -24,7 +24,7 @@ std::string Sizes(ModelConfig config) {
 
 absl::Status CheckConfig(const GgufFile& file, const ModelConfig& config) {
   if (const absl::optional<Tensor> factors = RopeFactors(config)) {
-    const absl::StatusOr<Tensor> written = file.Read("rope_freqs.weight");
+    const absl::StatusOr<Tensor> written = file.Read(kRopeFactors);
     if (!written.ok()) return written.status();
     if (written->shape() == factors->shape() &&
         std::memcmp(written->raw(), factors->raw(), static_cast<size_t>(factors->nbytes())) == 0)

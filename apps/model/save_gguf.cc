@@ -17,6 +17,7 @@
 #include "nn/gguf_export.h"
 #include "nn/linear_map.h"
 #include "nn/module.h"
+#include "nn/rope_factors.h"
 #include "peft/adapter_map.h"
 #include "peft/adapter_tensors.h"
 #include "peft/dora_map.h"
@@ -28,7 +29,6 @@
 namespace lorikeet {
 namespace {
 
-constexpr char kRopeFactors[] = "rope_freqs.weight";
 constexpr uint32_t kQuantizationVersion = 2;  // of ggml's block formats
 
 struct FileType {

@@ -87,7 +87,9 @@ def make_rope_factors(name):
     scaled, _ = ROPE_INIT_FUNCTIONS["llama3"](config, "cpu")
     plain = float(json.load(open(os.path.join(directory, "config.json")))["rope_theta"]) ** -(
         np.arange(0, config.head_dim, 2) / config.head_dim)
-    save("gguf/rope_factors.safetensors", {name: (plain / scaled.double().numpy()).astype(np.float32)})
+    factors = (plain / scaled.double().numpy()).astype(np.float32)
+    save("gguf/rope_factors.safetensors", {name: factors})
+    return factors
 
 
 def finish(writer):
@@ -126,20 +128,22 @@ def add_sizes(writer, config, rope_theta=None):
     writer.add_vocab_size(config["vocab_size"])
 
 
-def make_model(name, arch):
+def make_model(name, arch, rope_factors=None):
     """A model of models/ as GGUF."""
     directory = os.path.join(HERE, "models", name)
     config = json.load(open(os.path.join(directory, "config.json")))
     writer = gguf.GGUFWriter(os.path.join(HERE, "gguf", name + ".gguf"), arch)
     add_sizes(writer, config, config["rope_theta"])
-    if arch == "qwen3":
+    if arch == "qwen3" or rope_factors is not None:
         writer.add_key_length(config["head_dim"])
         writer.add_value_length(config["head_dim"])
     if arch == "phi3":
         writer.add_sliding_window(config["sliding_window"])
         writer.add_rope_dimension_count(int(config["partial_rotary_factor"] * config["hidden_size"]) // config["num_attention_heads"])
-    if arch in ("qwen3", "phi3"):
+    if arch in ("qwen3", "phi3") or rope_factors is not None:
         writer.add_tokenizer_model("none")  # without a vocabulary, for llama.cpp
+    if rope_factors is not None:
+        writer.add_tensor("rope_freqs.weight", rope_factors)
     add_tensors(writer, arch, config, load_file(os.path.join(directory, "model.safetensors")))
     finish(writer)
 
@@ -215,7 +219,7 @@ def make_gemmas():
 os.makedirs(os.path.join(HERE, "gguf"), exist_ok=True)
 make_formats()
 make_encoded()
-make_rope_factors("llama3_rope")
+make_model("llama3_rope", "llama", make_rope_factors("llama3_rope"))
 make_model("llama_tied", "llama")
 make_model("qwen2", "qwen2")
 make_model("qwen3", "qwen3")
