@@ -14,11 +14,12 @@
 #include "apps/text/dataset.h"
 #include "apps/text/gguf_tokenizer.h"
 #include "apps/text/pretokenizer.h"
+#include "apps/text/sentencepiece.h"
 
 namespace lorikeet::text {
 namespace {
 
-constexpr int32_t kNormal = 1, kControl = 3, kUserDefined = 4, kUnused = 5;
+constexpr int32_t kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6;
 
 absl::Status Inexpressible(absl::string_view what) {
   return absl::InvalidArgumentError(
@@ -40,13 +41,24 @@ absl::StatusOr<std::string> PreName(const BpeSpec& spec) {
   return name;
 }
 
+// Whether text is changed before added tokens that ask for it are looked for in it.
+bool Normalizes(const BpeSpec& spec) {
+  return spec.sentencepiece.has_value() ? spec.sentencepiece->in_normalizer : spec.normalizer != Normalizer::kNone;
+}
+
+// Only merges make it: spaces are marked after added tokens have been looked for.
+bool IsRunOfMarks(const BpeSpec& spec, absl::string_view token) {
+  return spec.sentencepiece.has_value() && UnmarkSpaces(token).find_first_not_of(' ') == std::string::npos;
+}
+
 absl::Status AddTokens(const BpeSpec& spec, int64_t rows, GgufTokenizerMetadata* m) {
   m->tokens.assign(spec.vocab.begin(), spec.vocab.end());
   m->tokens.resize(static_cast<size_t>(std::max(rows, spec.num_tokens())));
   m->token_type.assign(spec.vocab.size(), kNormal);
   m->token_type.resize(m->tokens.size(), kUnused);
   for (const AddedToken& t : spec.added) {
-    if (t.single_word || t.lstrip || t.rstrip || (t.normalized && spec.normalizer != Normalizer::kNone)) {
+    if (!t.special && t.id < std::ssize(spec.vocab) && IsRunOfMarks(spec, t.content)) continue;
+    if (t.single_word || t.lstrip || t.rstrip || (t.normalized && Normalizes(spec))) {
       return Inexpressible(absl::StrCat("its added token \"", t.content,
                                         "\" has one of the flags single_word, lstrip, rstrip or normalized"));
     }
@@ -56,12 +68,62 @@ absl::Status AddTokens(const BpeSpec& spec, int64_t rows, GgufTokenizerMetadata*
   for (size_t i = 0; i < m->tokens.size(); ++i) {
     if (m->token_type[i] == kUnused) m->tokens[i] = absl::StrCat("[PAD", i, "]");
   }
+  return absl::OkStatus();
+}
+
+absl::Status AddByteLevel(const BpeSpec& spec, GgufTokenizerMetadata* m) {
+  absl::StatusOr<std::string> pre = PreName(spec);
+  if (!pre.ok()) return pre.status();
+  m->model = "gpt2";
+  m->pre = *std::move(pre);
   for (const Merge& merge : spec.merges) {
     m->merges.push_back(
         absl::StrCat(spec.vocab[static_cast<size_t>(merge.left)], " ", spec.vocab[static_cast<size_t>(merge.right)]));
     if (std::count(m->merges.back().begin(), m->merges.back().end(), ' ') != 1)
       return Inexpressible(absl::StrCat("its merge \"", m->merges.back(), "\" joins tokens that hold a space"));
   }
+  return absl::OkStatus();
+}
+
+// llama.cpp looks for every byte's token, and ends without it.
+absl::Status AddByteTypes(const BpeSpec& spec, GgufTokenizerMetadata* m) {
+  int bytes = 0;
+  for (size_t id = 0; id < spec.vocab.size(); ++id) {
+    const int byte = ByteOfToken(spec.vocab[id]);
+    if (byte < 0 || spec.vocab[id] != ByteToken(static_cast<uint8_t>(byte))) continue;
+    m->token_type[id] = kByte;
+    ++bytes;
+  }
+  if (spec.sentencepiece->byte_fallback && bytes == 256) return absl::OkStatus();
+  return Inexpressible(absl::StrCat("characters without a token become bytes in GGUF, and it has ", bytes,
+                                    " of the 256 byte tokens", spec.sentencepiece->byte_fallback ? "" : ", unused"));
+}
+
+absl::Status AddSentencePiece(const BpeSpec& spec, GgufTokenizerMetadata* m) {
+  const SentencePieceRules& rules = *spec.sentencepiece;
+  if (!rules.in_normalizer && rules.prefix != SentencePieceRules::Prefix::kNever) {
+    return Inexpressible(
+        "its pre_tokenizer Metaspace marks no space before a text that begins with one, nor (mostly) "
+        "after an added token, and llama.cpp does both");
+  }
+  m->model = "llama";
+  m->pre = "default";
+  m->add_space_prefix = rules.prefix != SentencePieceRules::Prefix::kNever;
+  if (rules.split_words) {
+    for (const std::string& token : spec.vocab) {
+      if (token.find(kSpaceMark.data(), 1) == std::string::npos) continue;
+      return Inexpressible(absl::StrCat("it cuts text before spaces, and its token \"", token, "\" holds one"));
+    }
+  }
+  if (absl::Status s = AddByteTypes(spec, m); !s.ok()) return s;
+  if (rules.unknown_id >= 0) m->token_type[static_cast<size_t>(rules.unknown_id)] = kUnknown;
+  const absl::StatusOr<std::vector<double>> scores = ScoresOfMerges(spec);
+  if (!scores.ok()) {
+    return Inexpressible(absl::StrCat("llama.cpp joins what gives the token of the best score, and no scores give its ",
+                                      "merges: ", scores.status().message()));
+  }
+  m->scores = *scores;
+  m->scores.resize(m->tokens.size(), scores->empty() ? 0 : *std::min_element(scores->begin(), scores->end()));
   return absl::OkStatus();
 }
 
@@ -112,12 +174,16 @@ absl::Status AddIds(const BpeSpec& spec, const ChatTemplate* chat, GgufTokenizer
   return absl::OkStatus();
 }
 
+std::string TokenText(const BpeSpec& spec, int32_t id) {
+  const std::string& token = spec.vocab[static_cast<size_t>(id)];
+  return spec.sentencepiece.has_value() ? UnmarkSpaces(token) : UnmapToken(token).value_or("");
+}
+
 // Pairs of tokens whose order of merging matters: what each of some thousand merges makes, one after another.
 std::string MergedText(const BpeSpec& spec) {
   std::string text;
   const size_t step = 1 + spec.merges.size() / 4096;
-  for (size_t i = 0; i < spec.merges.size(); i += step)
-    absl::StrAppend(&text, UnmapToken(spec.vocab[static_cast<size_t>(spec.merges[i].result)]).value_or(""));
+  for (size_t i = 0; i < spec.merges.size(); i += step) absl::StrAppend(&text, TokenText(spec, spec.merges[i].result));
   return text;
 }
 
@@ -132,8 +198,10 @@ std::vector<std::string> ProbeTexts(const BpeSpec& spec) {
                                     "def add(a, b):\n    return a + b  # sum\n",
                                     MergedText(spec)};
   std::string markers = "a";
-  for (size_t i = 0; i < std::min<size_t>(spec.added.size(), 300); ++i)
-    absl::StrAppend(&markers, " ", spec.added[i].content, spec.added[i].content, "b");
+  for (size_t i = 0; i < std::min<size_t>(spec.added.size(), 300); ++i) {
+    const std::string& content = spec.added[i].content;
+    if (!IsRunOfMarks(spec, content)) absl::StrAppend(&markers, " ", content, content, "b");
+  }
   texts.push_back(markers);
   return texts;
 }
@@ -207,18 +275,10 @@ absl::Status CheckEnd(const Tokenizer& trained, const ChatTemplate& chat, const 
 }  // namespace
 
 absl::StatusOr<GgufTokenizerMetadata> ToGgufTokenizer(const BpeSpec& spec, const ChatTemplate* chat, int64_t rows) {
-  if (spec.sentencepiece) {
-    return absl::InvalidArgumentError(
-        "the tokenizer is SentencePiece-style, whose scores a tokenizer.json does not have; such models are not "
-        "written "
-        "as GGUF. Write a directory (--output_dir), which llama.cpp's own converter takes");
-  }
-  const absl::StatusOr<std::string> pre = PreName(spec);
-  if (!pre.ok()) return pre.status();
   GgufTokenizerMetadata m;
-  m.model = "gpt2";
-  m.pre = *pre;
   if (absl::Status s = AddTokens(spec, rows, &m); !s.ok()) return s;
+  const absl::Status added = spec.sentencepiece.has_value() ? AddSentencePiece(spec, &m) : AddByteLevel(spec, &m);
+  if (!added.ok()) return added;
   if (absl::Status s = AddIds(spec, chat, &m); !s.ok()) return s;
   m.chat_template = spec.chat_template;
   const absl::StatusOr<ChatTemplate> own = ChatTemplate::ForTokenizer(spec, "");
@@ -237,7 +297,8 @@ void AddTokenizerValues(const GgufTokenizerMetadata& m, GgufValues* values) {
   values->String("tokenizer.ggml.pre", m.pre);
   values->Strings("tokenizer.ggml.tokens", m.tokens);
   values->I32s("tokenizer.ggml.token_type", m.token_type);
-  values->Strings("tokenizer.ggml.merges", m.merges);
+  if (!m.merges.empty() || m.scores.empty()) values->Strings("tokenizer.ggml.merges", m.merges);
+  if (!m.scores.empty()) values->F32s("tokenizer.ggml.scores", {m.scores.begin(), m.scores.end()});
   id("bos_token_id", m.bos_token_id);
   id("eos_token_id", m.eos_token_id);
   id("eot_token_id", m.eot_token_id);
@@ -245,6 +306,7 @@ void AddTokenizerValues(const GgufTokenizerMetadata& m, GgufValues* values) {
   id("unknown_token_id", m.unknown_token_id);
   id("padding_token_id", m.padding_token_id);
   if (m.add_bos_token) values->Bool("tokenizer.ggml.add_bos_token", *m.add_bos_token);
+  if (m.add_space_prefix) values->Bool("tokenizer.ggml.add_space_prefix", *m.add_space_prefix);
   if (m.add_eos_token) values->Bool("tokenizer.ggml.add_eos_token", *m.add_eos_token);
   if (!m.chat_template.empty()) values->String("tokenizer.chat_template", m.chat_template);
 }

@@ -12,11 +12,14 @@
 //   add_eos_token   false: a prompt never ends with EOS
 //   eos, eot, eom   EOS; what ends an answer, if that is another token; <|eom_id|>, if it is one that stops
 //   chat_template   the model's own, or the Jinja text of `chat` where training used another
-// The embedding's rows beyond the tokens become unused tokens. A tokenizer that this cannot express is
-// InvalidArgument with the reason: SentencePiece's, a normalizer or ignore_merges other than its `pre` implies, a text
-// that begins with more than BOS, added tokens that swallow spaces, no token that ends a text. `chat` may be null: a
-// template that is not recognised is copied as it is, and conversations are not compared. Source: gguf-py's
-// SpecialVocab and convert_hf_to_gguf.py of https://github.com/ggml-org/llama.cpp.
+// The embedding's rows beyond the tokens become unused tokens. A SentencePiece-style tokenizer (Llama 2, Gemma, Phi-3)
+// is written with the scores that its merges imply, add_space_prefix and the types of its bytes, provided that its
+// normalizer marks the spaces; Metaspace (Mistral v0.3) does it in a way that llama.cpp does not know. What this cannot
+// express is InvalidArgument with the reason: a normalizer or ignore_merges other than its `pre` implies, merges that
+// follow from no scores, characters without a token that do not become bytes, a text that begins with more than BOS,
+// added tokens that swallow spaces, no token that ends a text. `chat` may be null: a template that is not recognised is
+// copied as it is, and conversations are not compared. Source: gguf-py's SpecialVocab and convert_hf_to_gguf.py, and
+// llm_tokenizer_spm in src/llama-vocab.cpp, of https://github.com/ggml-org/llama.cpp.
 #ifndef LORIKEET_APPS_TEXT_GGUF_EXPORT_H_
 #define LORIKEET_APPS_TEXT_GGUF_EXPORT_H_
 

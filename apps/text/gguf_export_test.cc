@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
@@ -17,6 +18,7 @@
 #include "apps/text/gguf_spec.h"
 #include "apps/text/gguf_tokenizer.h"
 #include "apps/text/golden_vectors.h"
+#include "apps/text/sentencepiece_for_test.h"
 #include "apps/text/tokenizer.h"
 #include "apps/text/tokenizer_json.h"
 #include "tensor/io/gguf.h"
@@ -86,6 +88,41 @@ TEST_P(FamilyExport, TheFileGivesTheReferencesIds) {
 INSTANTIATE_TEST_SUITE_P(Families, FamilyExport, testing::Values("smollm", "llama3", "qwen35"),
                          [](const auto& info) { return std::string(info.param); });
 
+TEST(GgufExportTest, ASentencePieceTokenizerComesBackFromItsScores) {
+  BpeSpec spec = SmallSentencePiece();
+  for (const bool prefix : {true, false}) {
+    if (!prefix) spec.sentencepiece->prefix = SentencePieceRules::Prefix::kNever;
+    spec.sentencepiece->strip_first_space = prefix;
+    for (const char* name : {"chatml", "plain"}) {
+      const absl::StatusOr<ChatTemplate> chat = ChatTemplate::ForTokenizer(spec, name);
+      const absl::StatusOr<GgufTokenizerMetadata> m = ToGgufTokenizer(spec, &*chat, 320);
+      ASSERT_TRUE(m.ok()) << m.status();
+      EXPECT_EQ(m->model, "llama");
+      EXPECT_EQ(m->add_space_prefix.value(), prefix);
+      EXPECT_EQ(m->tokens.size(), 320u);
+      EXPECT_EQ(m->scores.size(), 320u);
+      const std::vector<int32_t> types(m->token_type.begin(), m->token_type.begin() + 5);
+      EXPECT_EQ(types, (std::vector<int32_t>{2, 3, 3, 6, 6}));
+      const std::unique_ptr<GgufFile> file = Written(*m);
+      EXPECT_FALSE(file->metadata().Has("tokenizer.ggml.merges"));
+      const absl::Status same = CheckGgufTokenizer(*Tokenizer::Create(spec), &*chat, file->metadata());
+      EXPECT_TRUE(same.ok()) << name << ": " << same;
+    }
+  }
+}
+
+// Gemma's runs of spaces: added tokens that no text holds, because spaces are marked later; merges make them.
+TEST(GgufExportTest, ARunOfMarksAmongAddedTokensIsOneThatMergesMake) {
+  BpeSpec spec = SmallSentencePiece();
+  const int32_t run = (*IndexVocab(spec.vocab))["▁▁"];
+  spec.added.insert(spec.added.begin() + 3, {.id = run, .content = "▁▁"});
+  const absl::StatusOr<GgufTokenizerMetadata> m = ToGgufTokenizer(spec, nullptr, 0);
+  ASSERT_TRUE(m.ok()) << m.status();
+  EXPECT_EQ(m->token_type[static_cast<size_t>(run)], 1);
+  const absl::Status same = CheckGgufTokenizer(*Tokenizer::Create(spec), nullptr, Written(*m)->metadata());
+  EXPECT_TRUE(same.ok()) << same;
+}
+
 TEST(GgufExportTest, WhatGgufCannotSayIsRefusedWithTheReason) {
   const auto refused = [](const BpeSpec& spec, const char* why) {
     const absl::Status s = ToGgufTokenizer(spec, nullptr, 0).status();
@@ -105,6 +142,21 @@ TEST(GgufExportTest, WhatGgufCannotSayIsRefusedWithTheReason) {
   spec = AsciiChat();
   spec.eos_id = -1;
   refused(spec, "eos_token");
+  spec = SmallSentencePiece();
+  spec.sentencepiece->in_normalizer = false;
+  refused(spec, "Metaspace");
+  spec = SmallSentencePiece();
+  spec.sentencepiece->byte_fallback = false;
+  refused(spec, "256 of the 256 byte tokens, unused");
+  spec = SmallSentencePiece();
+  spec.vocab[3 + 65] = "\u0100";
+  refused(spec, "255 of the 256 byte tokens");
+  spec = SmallSentencePiece();
+  spec.sentencepiece->split_words = true;
+  refused(spec, "its token \"▁▁\" holds one");
+  spec = SmallSentencePiece();
+  spec.merges.erase(spec.merges.begin());
+  refused(spec, "no scores give its merges: by scores \"▁ ▁\" would merge");
 }
 
 TEST(GgufExportTest, ItBeginsAndEndsAsTrainingDid) {

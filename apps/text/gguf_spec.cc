@@ -128,9 +128,8 @@ absl::Status ReadByteLevel(const GgufTokenizerMetadata& metadata, BpeSpec* spec)
 SentencePieceRules RulesFor(const GgufTokenizerMetadata& metadata) {
   using Prefix = SentencePieceRules::Prefix;
   SentencePieceRules rules;
-  rules.in_normalizer = IsGemma(metadata) || metadata.architecture == "phi3";
-  rules.prefix = rules.in_normalizer ? Prefix::kAlways : Prefix::kFirst;
-  if (!metadata.add_space_prefix.value_or(!IsGemma(metadata))) rules.prefix = Prefix::kNever;
+  rules.in_normalizer = true;
+  rules.prefix = metadata.add_space_prefix.value_or(!IsGemma(metadata)) ? Prefix::kAlways : Prefix::kNever;
   rules.strip_first_space = rules.prefix != Prefix::kNever;
   return rules;
 }

@@ -4,11 +4,12 @@
 // whole pieces from the vocabulary before any merge and begins a text with BOS unless add_bos_token says otherwise;
 // Qwen normalizes to NFC.
 //
-// "llama" (and "gemma4") is SentencePiece-style. What GGUF does not say follows from general.architecture, as in
-// transformers: "phi3" writes "▁" before every stretch of text, Gemma before none and the others before a text that
-// does not begin with a space; add_space_prefix false means none. A text begins with BOS unless add_bos_token says
-// otherwise. Where the file has no merges they follow from the scores (MergesByScore), for Gemma from the order of the
-// tokens; its tokens of several spaces merge too, whatever their type.
+// "llama" (and "gemma4") is SentencePiece-style: "▁" comes before every stretch of text between added tokens, as in
+// llama.cpp, unless add_space_prefix says otherwise; without that key Gemma has none. (transformers puts it only before
+// a text, and only if that does not begin with a space; Llama 2 and its heirs were trained with one before every
+// stretch.) A text begins with BOS unless add_bos_token says otherwise. Where the file has no merges they follow from
+// the scores (MergesByScore), for Gemma from the order of the tokens; its tokens of several spaces merge too, whatever
+// their type.
 //
 // Token types (llama.cpp): 1 normal; 3 control (becomes a special added token); 4 user defined (an added token); 5
 // unused (padding of the embedding when at the end); 2 unknown, and 6 byte, which is "<0x00>" to "<0xFF>" and nothing

@@ -54,6 +54,34 @@ void AppendSplits(const VocabIndex& index, absl::string_view token, int32_t id, 
   });
 }
 
+// A token that text comes to by itself is none of the added ones unless a merge makes it.
+std::vector<bool> OutOfReach(const BpeSpec& spec) {
+  std::vector<bool> made(spec.vocab.size()), out(spec.vocab.size());
+  for (const Merge& m : spec.merges) made[m.result] = true;
+  for (const AddedToken& t : spec.added) {
+    if (t.id < std::ssize(out)) out[t.id] = t.special || !made[t.id];
+  }
+  return out;
+}
+
+// Merges in an order of their own, without those that make a token that is out of reach.
+std::vector<Merge> Sorted(absl::Span<const Merge> merges, absl::Span<const double> scores,
+                          const std::vector<bool>& out_of_reach) {
+  std::vector<Merge> sorted;
+  for (const Merge& m : merges) {
+    if (!out_of_reach[m.result]) sorted.push_back(m);
+  }
+  std::sort(sorted.begin(), sorted.end(), [&](const Merge& a, const Merge& b) {
+    return std::make_tuple(-scores[a.result], a.result, a.left, a.right) <
+           std::make_tuple(-scores[b.result], b.result, b.left, b.right);
+  });
+  return sorted;
+}
+
+std::string Line(const BpeSpec& spec, const Merge& m) {
+  return absl::StrCat("\"", spec.vocab[m.left], " ", spec.vocab[m.right], "\"");
+}
+
 }  // namespace
 
 std::string MarkSpaces(absl::string_view text) { return absl::StrReplaceAll(text, {{" ", kSpaceMark}}); }
@@ -102,6 +130,36 @@ absl::StatusOr<std::vector<Merge>> MergesByScore(const std::vector<std::string>&
   merges.reserve(scored.size());
   for (const ScoredMerge& s : scored) merges.push_back(s.merge);
   return merges;
+}
+
+absl::StatusOr<std::vector<double>> ScoresOfMerges(const BpeSpec& spec) {
+  std::vector<size_t> last(spec.vocab.size());  // where a token's last merge is
+  for (size_t i = 0; i < spec.merges.size(); ++i) last[spec.merges[i].result] = i;
+  std::vector<double> scores(spec.vocab.size(), 0);
+  double score = 0;
+  for (size_t i = 0, end = 0; i < spec.merges.size(); ++i) {
+    const int32_t token = spec.merges[i].result;
+    if (i >= end) score -= 1;  // every token so far has had all its merges
+    end = std::max(end, last[token] + 1);
+    scores[token] = score;
+  }
+  for (double& s : scores) {
+    if (s == 0) s = score - 1;
+  }
+  const absl::StatusOr<std::vector<Merge>> implied = MergesByScore(spec.vocab, scores);
+  if (!implied.ok()) return implied.status();
+  const std::vector<bool> out_of_reach = OutOfReach(spec);
+  const std::vector<Merge> ours = Sorted(spec.merges, scores, out_of_reach);
+  const std::vector<Merge> theirs = Sorted(*implied, scores, out_of_reach);
+  const auto [a, b] = std::mismatch(
+      ours.begin(), ours.end(), theirs.begin(), theirs.end(),
+      [](const Merge& a, const Merge& b) { return a.left == b.left && a.right == b.right && a.result == b.result; });
+  if (b != theirs.end()) {
+    return absl::InvalidArgumentError(absl::StrCat("by scores ", Line(spec, *b), " would merge too, or earlier"));
+  }
+  if (a != ours.end())
+    return absl::InvalidArgumentError(absl::StrCat("the merge ", Line(spec, *a), " is one too many"));
+  return scores;
 }
 
 }  // namespace lorikeet::text

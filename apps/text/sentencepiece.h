@@ -39,6 +39,13 @@ std::string TextOfBytes(absl::string_view bytes);
 absl::StatusOr<std::vector<Merge>> MergesByScore(const std::vector<std::string>& vocab,
                                                  absl::Span<const double> scores);
 
+// The way back: scores of which these merges follow, -1, -2, ... in the order in which they make tokens and one below
+// all others for tokens that none makes. Tokens whose merges lie among each other's have one score, as Llama 2's runs
+// of spaces do; the order of merges with one score is nobody's concern. An error names a merge that no scores imply, or
+// one that the scores would imply besides; not those of a control token or of an added token that no merge makes, which
+// no text reaches.
+absl::StatusOr<std::vector<double>> ScoresOfMerges(const BpeSpec& spec);
+
 }  // namespace lorikeet::text
 
 #endif  // LORIKEET_APPS_TEXT_SENTENCEPIECE_H_

@@ -4,8 +4,11 @@
 
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "apps/text/bpe_spec.h"
@@ -90,6 +93,38 @@ TEST(SentencePiece, MergesFollowTheScoresThenTheLongerParts) {
   EXPECT_FALSE(MergesByScore({"a"}, {std::numeric_limits<double>::quiet_NaN()}).ok());
 }
 
+TEST(SentencePiece, MergesLeadBackToScoresThatImplyThem) {
+  BpeSpec spec;
+  spec.vocab = {"a", "b", "c", "ab", "bc", "abc", "ca"};
+  spec.merges = *MergesByScore(spec.vocab, {0, 0, 0, -3, -2, -1, -2.5});
+  EXPECT_EQ(*ScoresOfMerges(spec), (std::vector<double>{-5, -5, -5, -4, -2, -1, -3}));
+  std::swap(spec.merges[0], spec.merges[1]);  // two ways to make one token
+  EXPECT_TRUE(ScoresOfMerges(spec).ok());
+  spec.merges = *MergesByScore(spec.vocab, {0, 0, 0, -2, -3, -2, -4});  // ab c, a bc, a b; b c; c a
+  std::swap(spec.merges[1], spec.merges[2]);
+  EXPECT_EQ(*ScoresOfMerges(spec), (std::vector<double>{-4, -4, -4, -1, -2, -1, -3}));
+  EXPECT_TRUE(ScoresOfMerges(*TokenizerSpecFromGguf(SmallGguf())).ok());
+  EXPECT_TRUE(ScoresOfMerges(BpeSpec()).ok());
+}
+
+TEST(SentencePiece, MergesOfNoScoresAreNamed) {
+  BpeSpec spec;
+  spec.vocab = {"a", "b", "c", "ab", "bc", "abc"};
+  const std::vector<Merge> good = *MergesByScore(spec.vocab, {0, 0, 0, -2, -3, -1});  // ab c, a bc, a b, b c
+  const auto refused = [&](std::vector<Merge> merges, absl::string_view why) {
+    spec.merges = std::move(merges);
+    const absl::Status s = ScoresOfMerges(spec).status();
+    EXPECT_NE(s.message().find(why), absl::string_view::npos) << s << ", expected " << why;
+  };
+  refused({good[0], good[2], good[3]}, "by scores \"a bc\" would merge too");
+  refused({good[0], good[0], good[1], good[2], good[3]}, "by scores \"a b\" would merge too, or earlier");
+  refused({good[0], good[1], good[2], good[3], good[3]}, "\"b c\" is one too many");
+  spec.added = {{.id = 5, .content = "abc"}};  // text never comes to it, so that "a bc" need not be there
+  refused({good[0], good[2], good[3]}, "by scores \"a bc\" would merge too");
+  spec.merges = {good[2], good[3]};
+  EXPECT_TRUE(ScoresOfMerges(spec).ok()) << ScoresOfMerges(spec).status();
+}
+
 TEST(SentencePiece, CharactersWithoutATokenAreSpelledInBytes) {
   const Tokenizer tokenizer = Make();
   EXPECT_EQ(Pieces(tokenizer, tokenizer.Encode("the 中\n")), "▁the|▁|<0xE4>|<0xB8>|<0xAD>|<0x0A>|");
@@ -164,12 +199,11 @@ TEST(SentencePiece, ALongTextWithoutSpacesIsEncodedAtOnceAndComesBack) {
   EXPECT_EQ(tokenizer.Decode(tokenizer.Encode(text)), text);
 }
 
-TEST(GgufSentencePiece, BeginsWithBosAndSaysWhereSpacesGoByArchitecture) {
+TEST(GgufSentencePiece, BeginsWithBosAndMarksASpaceBeforeEveryStretch) {
   GgufTokenizerMetadata m = SmallGguf();
   EXPECT_EQ(TokenizerSpecFromGguf(m)->prefix_ids, Ids{1});
   EXPECT_EQ(TokenizerSpecFromGguf(m)->stop_ids, Ids{2});
-  EXPECT_EQ(TokenizerSpecFromGguf(m)->sentencepiece->prefix, Prefix::kFirst);
-  m.architecture = "phi3";
+  EXPECT_EQ(TokenizerSpecFromGguf(m)->sentencepiece->prefix, Prefix::kAlways);
   EXPECT_TRUE(TokenizerSpecFromGguf(m)->sentencepiece->in_normalizer);
   m.architecture = "gemma2";
   EXPECT_EQ(TokenizerSpecFromGguf(m)->sentencepiece->prefix, Prefix::kNever);

@@ -97,6 +97,14 @@ GgufValue Number(GgufType type, const void* value, size_t bytes) {
   return v;
 }
 
+template <typename T>
+GgufValue Numbers(GgufType type, const std::vector<T>& values) {
+  GgufValue v = Number(type, values.data(), values.size() * sizeof(T));
+  v.is_array = true;
+  v.count = values.size();
+  return v;
+}
+
 // Whether the format can express all of them. A half, as value or as scale, overflows long before f32 and bf16 do.
 bool Fits(const GgufFormat& format, const float* x, int64_t n) {
   const absl::string_view name = format.name;
@@ -127,10 +135,11 @@ void GgufValues::String(absl::string_view key, absl::string_view value) {
 }
 
 void GgufValues::I32s(absl::string_view key, const std::vector<int32_t>& values) {
-  GgufValue v = Number(GgufType::kI32, values.data(), values.size() * sizeof(int32_t));
-  v.is_array = true;
-  v.count = values.size();
-  pairs_.emplace_back(key, std::move(v));
+  pairs_.emplace_back(key, Numbers(GgufType::kI32, values));
+}
+
+void GgufValues::F32s(absl::string_view key, const std::vector<float>& values) {
+  pairs_.emplace_back(key, Numbers(GgufType::kF32, values));
 }
 
 void GgufValues::Strings(absl::string_view key, std::vector<std::string> values) {

@@ -45,6 +45,7 @@ class GgufValues {
   void Bool(absl::string_view key, bool value);
   void String(absl::string_view key, absl::string_view value);
   void I32s(absl::string_view key, const std::vector<int32_t>& values);
+  void F32s(absl::string_view key, const std::vector<float>& values);
   void Strings(absl::string_view key, std::vector<std::string> values);
 
   const std::vector<std::pair<std::string, GgufValue>>& pairs() const { return pairs_; }

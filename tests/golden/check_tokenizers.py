@@ -41,8 +41,8 @@ CHECKS = {
     "qwen2": ("ggml-vocab-qwen2.gguf", "qwen2"),
     "qwen35": ("ggml-vocab-qwen35.gguf", "qwen35"),
     "smollm2": ("smollm2-135m.gguf", "smollm"),
-    "llama2": ("ggml-vocab-llama-spm.gguf", "metaspace"),
-    "baichuan": ("ggml-vocab-baichuan.gguf", "metaspace"),
+    "llama2": ("ggml-vocab-llama-spm.gguf", "prepend"),
+    "baichuan": ("ggml-vocab-baichuan.gguf", "prepend"),
     "phi3": ("ggml-vocab-phi-3.gguf", "prepend"),
     "gemma3": ("gemma3-270m.gguf", "transformers"),
     "gemma4": ("ggml-vocab-gemma-4.gguf", "gemma"),
@@ -50,7 +50,7 @@ CHECKS = {
     "mistral-v0.2": ("mistral_instruct_tokenizer_240216.model.v2", "prepend"),
     "mistral-v0.3": ("mistral_instruct_tokenizer_240323.model.v3", "metaspace"),
 }
-LLAMA_CPP = ("gemma3",)  # whose ids are also compared with llama.cpp's
+LLAMA_CPP = ("gemma3", "llama2", "phi3")  # whose ids are also compared with llama.cpp's, of the file and of the GGUF that Lorikeet writes
 
 
 def fetch(work):
@@ -225,7 +225,7 @@ def check(program, work, name, count):
 
 
 def check_llama_cpp(program, path, name, texts):
-    """llama.cpp's ids. It takes a run of more than 31 spaces in pieces of 31, "\u2581" in a text for a space, and Gemma's "</s>", an
+    """llama.cpp's ids, by the file and by the one that Lorikeet writes for its tokenizer. llama.cpp takes a run of more than 31 spaces in pieces of 31, "\u2581" in a text for a space, and Gemma's "</s>", an
     HTML tag, for an end mark; transformers does none of that, and texts with them are left out."""
     try:
         import llama_cpp
@@ -239,7 +239,15 @@ def check_llama_cpp(program, path, name, texts):
     wrong = [i for i, row in enumerate(got) if row != struct.pack(f"<{len(want[i])}i", *want[i])]
     for i in wrong[:5]:
         print("   llama.cpp", ascii(texts[i][:200]), want[i][:40])
-    return report(name, "GGUF, beside llama.cpp", (len(wrong), 0), len(texts))
+    good = report(name, "GGUF, beside llama.cpp", (len(wrong), 0), len(texts))
+    ours = path.removesuffix(".gguf") + "-written.gguf"
+    subprocess.run([program, "gguf", path, ours], check=True)
+    model = llama_cpp.Llama(ours, vocab_only=True, verbose=False)
+    again = [model.tokenize(t.encode(), add_bos=False, special=False) for t in texts]
+    wrong = [i for i, ids in enumerate(again) if ids != want[i]]
+    for i in wrong[:5]:
+        print("   llama.cpp", ascii(texts[i][:200]), want[i][:40], "by our file", again[i][:40])
+    return report(name, "GGUF of ours, in llama.cpp", (len(wrong), 0), len(texts)) and good
 
 
 def written(program, path, texts, want, decoded):
