@@ -49,6 +49,14 @@ def settings_text(settings):
     return ", ".join(words)
 
 
+def grouped(notes):
+    """(whose, what) pairs as lines of a list: those with the same words once, after all that they are about."""
+    owners = {}
+    for whose, what in notes:
+        owners.setdefault(what, []).append(whose)
+    return "\n".join(f"- {'; '.join(whose)}: {what}" for what, whose in owners.items())
+
+
 def step_section(records):
     rows, notes = [], []
     for r in records:
@@ -66,17 +74,17 @@ def step_section(records):
                 f"{our_memory / 1e6:.0f} / {their_memory / 1e6:.0f}", f"{their_memory / our_memory:.2f}",
                 f"{our_start:.1f} / {their_start:.1f}", f"{100 * max(run['peak_fraction'] for run in r['ours']):.0f}",
                 f"{r['commit']}, {r['date']}"])
-            note = f"- {method} {tokens}, {peer}: {settings_text(runs[0]['settings'])}"
+            note = settings_text(runs[0]["settings"])
             if r.get("tried"):
                 note += "; seconds of a step tried: " + ", ".join(f"{k} {v:.2f}" for k, v in r["tried"].items())
-            notes.append(note)
+            notes.append((f"{method} {tokens}, {peer}", note))
     return ("## Training steps\n"
             "A model of SmolLM2-135M's shape with random weights, adapters of rank 16 on every linear layer, AdamW,\n"
             "the loss on the second half of each sequence. Ours / PEFT's, in tokens a second, all tokens counted.\n"
             "memory: the process's most, in MB. start: seconds from nothing to the end of the first step. peak%: our\n"
             "useful operations, of what the processor can do. measured: a commit, with + where there were changes beside it.\n\n"
             + table(["step", "best", "ratio", "median", "ratio", "memory", "ratio", "start", "peak%", "measured"], rows)
-            + "\n" + "\n".join(notes) + "\n")
+            + "\n" + grouped(notes) + "\n")
 
 
 def generate_section(records):
@@ -85,7 +93,7 @@ def generate_section(records):
         ours = r["ours"]
         for runs in r["peers"].values():
             name = f"{runs[0]['peer']}, {runs[0]['weights']}"
-            notes.append(f"- {r['case']}, {name}: {settings_text(runs[0]['settings'])}")
+            notes.append((f"{r['case']}, {name}", settings_text(runs[0]["settings"])))
             row = [r["case"], name]
             for key in ("prompt_tokens_per_second", "tokens_per_second"):
                 mine, theirs = all_of(ours, key), all_of(runs, key)
@@ -99,7 +107,7 @@ def generate_section(records):
             "the peer's,\nin tokens a second; memory in MB.\n\n"
             + table(["weights", "peer", "prompt, best", "ratio", "median", "generation, best", "ratio", "median",
                      "memory", "measured"], rows)
-            + "\n" + "\n".join(notes) + "\n")
+            + "\n" + grouped(notes) + "\n")
 
 
 def product_kind(name):
