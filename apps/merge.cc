@@ -134,7 +134,7 @@ absl::Status Run() {
   absl::StatusOr<AdaptedModel> m = OpenModelFromFlags("f32");
   if (!m.ok()) return m.status();
   if (absl::Status s = (*out)->Plan(m->base); !s.ok()) return s;
-  if (!(*out)->warning().empty()) std::fprintf(stderr, "warning: %s\n", (*out)->warning().c_str());
+  for (const std::string& warning : (*out)->warnings()) std::fprintf(stderr, "warning: %s\n", warning.c_str());
   const absl::StatusOr<Examples> examples = MakeExamples(m->base);
   if (!examples.ok()) return examples.status();
   const Readout adapted = ReadModel(*m->base.lm, *examples, kPositions);

@@ -40,7 +40,8 @@ constexpr GgufArchitecture kArchitectures[] = {
     {.name = "gemma2", .model_type = "gemma2", .special = kGemma2, .norms_plus_one = true},
     {.name = "gemma3", .model_type = "gemma3_text", .special = kGemma3, .norms_plus_one = true},
     {.name = "llama", .model_type = "llama", .special = kLlama, .interleaved_rope = true},
-    {.name = "phi3", .model_type = "phi3", .special = kPhi3},
+    {.name = "llama", .model_type = "mistral", .special = kLlama, .interleaved_rope = true, .window_unknown = true},
+    {.name = "phi3", .model_type = "phi3", .special = kPhi3, .window_unknown = true},
     {.name = "qwen2", .model_type = "qwen2", .special = kLlama},
     {.name = "qwen3", .model_type = "qwen3", .special = kQwen3},
 };
@@ -89,6 +90,7 @@ const GgufArchitecture* GgufArchitectureOf(absl::string_view model_type) {
 std::string KnownGgufArchitectures() {
   std::string list;
   for (const GgufArchitecture& a : kArchitectures) {
+    if (FindGgufArchitecture(a.name) != &a) continue;  // named already
     const bool last = &a == std::end(kArchitectures) - 1;
     absl::StrAppend(&list, list.empty() ? "" : last ? " and " : ", ", a.name);
   }

@@ -8,15 +8,18 @@
 //
 //   general.architecture   model_type    attn_q, attn_k           norm weights   beyond Llama's tensors
 //   llama                  llama         halves interleaved [1]   w
+//   llama                  mistral       halves interleaved [1]   w              attention.sliding_window, if any [3]
 //   qwen2                  qwen2         rows as they are         w
 //   qwen3                  qwen3         rows as they are         w              attn_q_norm, attn_k_norm
 //   gemma2                 gemma2        rows as they are         w + 1 [2]      four norms a layer
 //   gemma3                 gemma3_text   rows as they are         w + 1 [2]      those, and attn_q_norm, attn_k_norm
 //   phi3                   phi3          rows as they are         w              attn_qkv; gate and up are one, ffn_up
+//   [3]
 //
 // [1] gguf_rope.h. [2] Gemma's norms multiply by 1 + w; llama.cpp's converter stores that sum, in f32. Taking the 1
 // off again and adding it in the model gives the stored number back to the last bit where it is 1/2 or more, and
-// within 2^-25 elsewhere.
+// within 2^-25 elsewhere. [3] llama.cpp itself lets these two see everything; a file of Mistral's that has no window is
+// a Llama's.
 //
 // Tensors pass through as handles where nothing changes. Threads: everything here may be called concurrently.
 // Source: conversion/ in https://github.com/ggml-org/llama.cpp.
@@ -43,9 +46,10 @@ struct GgufArchitecture {
   absl::Span<const GgufNamePair> special;  // what is not named as in the other architectures
   bool interleaved_rope = false;
   bool norms_plus_one = false;
+  bool window_unknown = false;  // to llama.cpp, which attends beyond the model's window
 };
 
-// nullptr: there is none of that name.
+// nullptr: there is none of that name. Of several models that share a name, the first above.
 const GgufArchitecture* FindGgufArchitecture(absl::string_view name);
 const GgufArchitecture* GgufArchitectureOf(absl::string_view model_type);
 // "gemma2, gemma3, llama, ... and qwen3"

@@ -88,12 +88,19 @@ void ReadGemma3(Keys& keys, ModelConfig* c) {
 // llama.cpp itself does not apply Phi-3's window; transformers does.
 void ReadPhi3(Keys& keys, ModelConfig* c) { c->sliding_window = keys.Int("attention.sliding_window", 0); }
 
+// Mistral is llama with a window.
+void ReadLlama(Keys& keys, ModelConfig* c) {
+  c->sliding_window = keys.Int("attention.sliding_window", 0);
+  if (c->sliding_window != 0) c->model_type = "mistral";
+}
+
 void ReadQwen3(Keys&, ModelConfig* c) { c->qk_norm = true; }
 
 // What an architecture has beyond the sizes that all share.
 void ReadSpecial(absl::string_view architecture, Keys& keys, ModelConfig* c) {
   if (architecture == "gemma2") return ReadGemma2(keys, c);
   if (architecture == "gemma3") return ReadGemma3(keys, c);
+  if (architecture == "llama") return ReadLlama(keys, c);
   if (architecture == "phi3") return ReadPhi3(keys, c);
   if (architecture == "qwen3") return ReadQwen3(keys, c);
 }

@@ -85,6 +85,17 @@ TEST(GgufModelTest, TheLargestGemmasDivideScoresByOtherNumbers) {
   EXPECT_EQ(ModelConfigFromGguf(*Made("gemma3", 2, nothing))->WindowOf(0), 0);
 }
 
+TEST(GgufModelTest, ALlamaWithAWindowIsMistral) {
+  const auto plain = Made("llama", 2, [](GgufValues&) {});
+  EXPECT_EQ(ModelConfigFromGguf(*plain)->model_type, "llama");
+  const auto file = Made("llama", 2, [](GgufValues& v) { v.U32("llama.attention.sliding_window", 8); });
+  const absl::StatusOr<ModelConfig> c = ModelConfigFromGguf(*file);
+  ASSERT_TRUE(c.ok()) << c.status();
+  EXPECT_EQ(c->model_type, "mistral");
+  EXPECT_EQ(c->WindowOf(0), 8);
+  EXPECT_EQ(c->WindowOf(1), 8);
+}
+
 TEST(GgufModelTest, WhatCannotBeReadIsAnErrorThatSaysWhat) {
   struct Case {
     const char* architecture;

@@ -4,8 +4,10 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/optional.h"
 #include "apps/text/gguf_export.h"
+#include "nn/gguf_architecture.h"
 #include "nn/gguf_model.h"
 #include "nn/load.h"
 #include "nn/rope_factors.h"
@@ -31,8 +33,10 @@ absl::Status CheckConfig(const GgufFile& file, const ModelConfig& config) {
       return absl::OkStatus();
     return absl::InvalidArgumentError("the GGUF file's rotary factors are not the model's; nothing was kept");
   }
-  const absl::StatusOr<ModelConfig> written = ModelConfigFromGguf(file);
+  absl::StatusOr<ModelConfig> written = ModelConfigFromGguf(file);
   if (!written.ok()) return written.status();
+  if (GgufArchitectureOf(written->model_type)->name == absl::string_view(GgufArchitectureOf(config.model_type)->name))
+    written->model_type = config.model_type;  // Mistral's without a window is Llama's
   if (Sizes(*written) == Sizes(config)) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat("the GGUF file's configuration is not the model's; nothing was kept. It says ", Sizes(*written)));

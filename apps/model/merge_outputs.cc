@@ -10,6 +10,8 @@
 #include "apps/model/save_model.h"
 #include "apps/text/bpe_spec.h"
 #include "apps/text/gguf_export.h"
+#include "nn/gguf_architecture.h"
+#include "nn/model_config.h"
 #include "peft/merge.h"
 
 namespace lorikeet {
@@ -67,8 +69,13 @@ absl::Status MergeOutputs::Plan(const OpenedModel& base) {
   chat_ = text::ChatTemplate::ForTokenizer(spec, options_.chat_template);
   if (!chat_.ok() && !options_.chat_template.empty()) return chat_.status();
   if (!chat_.ok())
-    warning_ = absl::StrCat("the chat template goes into ", options_.gguf,
-                            " as it is, and conversations are not compared: ", chat_.status().message());
+    warnings_.push_back(absl::StrCat("the chat template goes into ", options_.gguf,
+                                     " as it is, and conversations are not compared: ", chat_.status().message()));
+  const ModelConfig& config = base.files->config();
+  const GgufArchitecture* architecture = GgufArchitectureOf(config.model_type);
+  if (architecture != nullptr && architecture->window_unknown && config.sliding_window > 0)
+    warnings_.push_back(absl::StrCat("llama.cpp lets this model attend beyond its window of ", config.sliding_window,
+                                     " tokens, so longer texts come out otherwise than here"));
   absl::StatusOr<text::GgufTokenizerMetadata> made =
       text::ToGgufTokenizer(spec, chat(), base.files->config().vocab_size);
   if (!made.ok()) return made.status();

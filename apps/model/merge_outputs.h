@@ -56,7 +56,7 @@ class MergeOutputs {
 
   absl::Status Plan(const OpenedModel& base);
   // Of Plan: that conversations cannot be compared, or empty.
-  const std::string& warning() const { return warning_; }
+  const std::vector<std::string>& warnings() const { return warnings_; }
   absl::Status Write(const AdaptedModel& m);
 
   // How far a model is from the one to be kept; not finite is an error.
@@ -73,7 +73,7 @@ class MergeOutputs {
   const DType dtype_;
   absl::StatusOr<text::ChatTemplate> chat_;
   text::GgufTokenizerMetadata tokenizer_;
-  std::string warning_;
+  std::vector<std::string> warnings_;
   std::unique_ptr<OutputDirectory> directory_;
   std::unique_ptr<GgufWriter> gguf_, lora_;
 };
