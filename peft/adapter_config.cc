@@ -135,12 +135,14 @@ class Reader {
                std::vector<std::pair<std::string, T>>* out) {
     const Json* v = Find(name);
     if (v == nullptr) return;
-    if (!v->is_object()) return Fail(name, "an object whose keys are regular expressions");
+    if (!v->is_object()) return Fail(name, "an object whose keys are regular expressions, as {\"q_proj\": 8}");
     for (const auto& [key, value] : v->items()) {
       if (!valid(value)) return Fail(name, absl::StrCat("an object whose values are each ", rule));
       out->emplace_back(key, value.template get<T>());
     }
   }
+  void RankPattern(AdapterConfig* c) { Pattern("rank_pattern", IsRank, kRankRule, &c->rank_pattern); }
+  void AlphaPattern(AdapterConfig* c) { Pattern("alpha_pattern", IsPositive, "a positive number", &c->alpha_pattern); }
   void Layers(const char* name, std::vector<int64_t>* out) {
     const Json* v = Find(name);
     if (v == nullptr) return;
@@ -217,6 +219,14 @@ absl::Status ReadInit(const Reader& f, absl::string_view where, std::vector<std:
 // 8 rather than 8.0, as Python writes an int.
 Json NumberJson(double x) { return x == std::floor(x) && std::abs(x) < 1e15 ? Json(static_cast<int64_t>(x)) : Json(x); }
 
+// An object of one field, whose value is `text`; not JSON reads as a text, which no pattern is.
+Json OnlyField(const char* name, absl::string_view text) {
+  const Json value = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
+  Json object = Json::object();
+  object[name] = value.is_discarded() || value.is_null() ? Json(std::string(text)) : value;
+  return object;
+}
+
 Json NamesJson(const NamePattern& p) {
   if (p.regex) return *p.regex;
   return p.list.empty() ? Json() : Json(p.list);
@@ -254,8 +264,8 @@ absl::StatusOr<AdapterConfig> ParseAdapterConfig(absl::string_view text, absl::s
   f.Names("exclude_modules", &c.exclude);
   f.Bool("ensure_weight_tying", &c.ensure_weight_tying);
   f.List("modules_to_save", &c.modules_to_save);
-  f.Pattern("rank_pattern", IsRank, kRankRule, &c.rank_pattern);
-  f.Pattern("alpha_pattern", IsPositive, "a positive number", &c.alpha_pattern);
+  f.RankPattern(&c);
+  f.AlphaPattern(&c);
   f.Layers("layers_to_transform", &c.layers_to_transform);
   f.List("layers_pattern", &c.layers_pattern);
   if (const Json* base = f.Find("base_model_name_or_path")) {
@@ -268,6 +278,22 @@ absl::StatusOr<AdapterConfig> ParseAdapterConfig(absl::string_view text, absl::s
     c.target = {};
   }
   return c;
+}
+
+absl::Status ParseRankPattern(absl::string_view json, absl::string_view where, AdapterConfig* config) {
+  if (json.empty()) return absl::OkStatus();
+  const Json object = OnlyField("rank_pattern", json);
+  Reader f(object, where);
+  f.RankPattern(config);
+  return f.status;
+}
+
+absl::Status ParseAlphaPattern(absl::string_view json, absl::string_view where, AdapterConfig* config) {
+  if (json.empty()) return absl::OkStatus();
+  const Json object = OnlyField("alpha_pattern", json);
+  Reader f(object, where);
+  f.AlphaPattern(config);
+  return f.status;
 }
 
 std::string AdapterConfigToJson(const AdapterConfig& c, const std::vector<std::string>& adapted, bool fan_in_fan_out) {

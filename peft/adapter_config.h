@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/optional.h"
@@ -59,6 +60,11 @@ struct AdapterConfig {
 // `warnings` (may be null) receives one line for each field that is ignored.
 absl::StatusOr<AdapterConfig> ParseAdapterConfig(absl::string_view json, absl::string_view where,
                                                  std::vector<std::string>* warnings);
+
+// rank_pattern or alpha_pattern alone, from an object such as {"q_proj": 8}; an empty text is none. `where`: what the
+// text is, a flag say.
+absl::Status ParseRankPattern(absl::string_view json, absl::string_view where, AdapterConfig* config);
+absl::Status ParseAlphaPattern(absl::string_view json, absl::string_view where, AdapterConfig* config);
 
 // `adapted` names the modules that carry an adapter; it is written as target_modules where all_linear stood.
 // `fan_in_fan_out`: the adapted weights lie transposed in the base's checkpoint (GPT-2). PEFT wants to know; A and B do

@@ -70,6 +70,21 @@ TEST(AdapterConfigTest, PatternsKeepTheirOrder) {
   EXPECT_EQ(again.alpha_pattern, c.alpha_pattern);
 }
 
+TEST(AdapterConfigTest, PatternsAreReadAloneToo) {
+  AdapterConfig c;
+  ASSERT_TRUE(ParseRankPattern("{\"z\": 1, \"a\": 2}", "--flag", &c).ok());
+  ASSERT_TRUE(ParseAlphaPattern("{\"y\": 1.5}", "--flag", &c).ok());
+  EXPECT_THAT(c.rank_pattern, ElementsAre(std::pair("z", 1), std::pair("a", 2)));
+  EXPECT_THAT(c.alpha_pattern, ElementsAre(std::pair("y", 1.5)));
+  AdapterConfig none;
+  EXPECT_TRUE(ParseRankPattern("", "--flag", &none).ok() && ParseAlphaPattern("{}", "--flag", &none).ok());
+  EXPECT_TRUE(none.rank_pattern.empty() && none.alpha_pattern.empty());
+  for (const char* bad : {"q_proj=8", "null", "[8]", "8", "{\"q\": 1.5}", "{\"q\": -1}", "{\"q\"", "\xff"}) {
+    const absl::Status s = ParseRankPattern(bad, "--flag", &none);
+    EXPECT_THAT(std::string(s.message()), HasSubstr("--flag: \"rank_pattern\" must be an object")) << bad;
+  }
+}
+
 TEST(AdapterConfigTest, WhatAFileLeavesOutHasPeftsDefaults) {
   const AdapterConfig c = Parsed("{\"peft_type\":\"LORA\",\"target_modules\":[\"q\"]}");
   EXPECT_EQ(c.r, 8);

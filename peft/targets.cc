@@ -140,13 +140,17 @@ absl::Status NothingSelected(const std::vector<Place>& places, const AdapterConf
                                                  "; there are ", absl::StrJoin(ends, ", ")));
 }
 
+absl::StatusOr<bool> KeyMatches(const std::string& key, absl::string_view path) {
+  absl::StatusOr<FullMatch> regex = FullMatch::Compile(absl::StrCat("(?:.*\\.)?(?:", key, ")"));
+  if (!regex.ok()) return regex.status();
+  return regex->Matches(path);
+}
+
 template <typename T>
 absl::StatusOr<T> FirstMatch(absl::string_view path, const std::vector<std::pair<std::string, T>>& patterns,
                              T otherwise) {
   for (const auto& [key, value] : patterns) {
-    absl::StatusOr<FullMatch> regex = FullMatch::Compile(absl::StrCat("(?:.*\\.)?(?:", key, ")"));
-    if (!regex.ok()) return regex.status();
-    const absl::StatusOr<bool> matches = regex->Matches(path);
+    const absl::StatusOr<bool> matches = KeyMatches(key, path);
     if (!matches.ok()) return matches.status();
     if (*matches) return value;
   }
@@ -214,6 +218,23 @@ absl::StatusOr<int64_t> RankFor(absl::string_view path, const AdapterConfig& con
 
 absl::StatusOr<double> AlphaFor(absl::string_view path, const AdapterConfig& config) {
   return FirstMatch(path, config.alpha_pattern, config.lora_alpha);
+}
+
+absl::StatusOr<std::vector<std::string>> KeysWithoutMatch(const AdapterConfig& config,
+                                                          const std::vector<std::string>& modules) {
+  std::vector<std::string> keys, without;
+  for (const auto& [key, rank] : config.rank_pattern) keys.push_back(key);
+  for (const auto& [key, alpha] : config.alpha_pattern) keys.push_back(key);
+  for (const std::string& key : keys) {
+    bool found = false;
+    for (size_t i = 0; i < modules.size() && !found; ++i) {
+      const absl::StatusOr<bool> matches = KeyMatches(key, modules[i]);
+      if (!matches.ok()) return matches.status();
+      found = *matches;
+    }
+    if (!found) without.push_back(key);
+  }
+  return without;
 }
 
 }  // namespace lorikeet

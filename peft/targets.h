@@ -51,6 +51,10 @@ absl::Status UnmatchedError(const std::vector<std::string>& unmatched, const std
 absl::StatusOr<int64_t> RankFor(absl::string_view path, const AdapterConfig& config);
 absl::StatusOr<double> AlphaFor(absl::string_view path, const AdapterConfig& config);
 
+// The keys of both patterns that match none of `modules`: PEFT passes over them, but a user may have mistyped one.
+absl::StatusOr<std::vector<std::string>> KeysWithoutMatch(const AdapterConfig& config,
+                                                          const std::vector<std::string>& modules);
+
 }  // namespace lorikeet
 
 #endif  // LORIKEET_PEFT_TARGETS_H_

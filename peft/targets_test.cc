@@ -128,6 +128,16 @@ TEST(TargetsTest, TheFirstPatternThatMatchesThePathsEndWins) {
   EXPECT_FALSE(RankFor("q_proj", c).ok());
 }
 
+TEST(TargetsTest, KeysThatMatchNothingAreFound) {
+  AdapterConfig c;
+  c.rank_pattern = {{"q_proj", 2}, {"q_prj", 6}};
+  c.alpha_pattern = {{"layers.[01].mlp.*", 1}, {"mlp", 3}};
+  const std::vector<std::string> modules = {"model.layers.1.mlp.down_proj", "model.layers.1.self_attn.q_proj"};
+  EXPECT_THAT(*KeysWithoutMatch(c, modules), ElementsAre("q_prj", "mlp"));
+  c.alpha_pattern = {{"(", 1}};
+  EXPECT_FALSE(KeysWithoutMatch(c, modules).ok());
+}
+
 TEST(TargetsTest, ModulesAreCondensedToTheEndsOfTheirPathsWhereThatSelectsTheSame) {
   EXPECT_THAT(Condensed(Select(AdapterConfig()), Llama()), ElementsAre("down_proj", "q_proj", "v_proj"));
   const std::vector<std::string> one = {"model.layers.0.self_attn.q_proj"};

@@ -29,6 +29,9 @@ ABSL_FLAG(std::string, exclude_modules, kDefault.exclude_modules,
           "comma-separated names, or one regular expression, of what --target_modules should leave out");
 ABSL_FLAG(std::string, layers_to_transform, kDefault.layers_to_transform,
           "comma-separated numbers of the layers to adapt; empty: all");
+ABSL_FLAG(std::string, rank_pattern, kDefault.rank_pattern,
+          "ranks of some modules, as {\"q_proj\": 8, \"layers.0.mlp.up_proj\": 32}: keys match the ends of paths");
+ABSL_FLAG(std::string, alpha_pattern, kDefault.alpha_pattern, "lora_alpha of some modules, as --rank_pattern");
 ABSL_FLAG(std::string, init_lora_weights, kDefault.init_lora_weights,
           "how adapters start: true, gaussian, orthogonal, pissa, pissa_niter_K (faster), olora; loftq over 4 bits");
 ABSL_FLAG(std::string, modules_to_save, kDefault.modules_to_save,
@@ -120,6 +123,8 @@ absl::StatusOr<TrainOptions> OptionsFromFlags() {
   LORIKEET_READ_FLAG(target_modules);
   LORIKEET_READ_FLAG(exclude_modules);
   LORIKEET_READ_FLAG(layers_to_transform);
+  LORIKEET_READ_FLAG(rank_pattern);
+  LORIKEET_READ_FLAG(alpha_pattern);
   LORIKEET_READ_FLAG(use_rslora);
   LORIKEET_READ_FLAG(init_lora_weights);
   LORIKEET_READ_FLAG(modules_to_save);

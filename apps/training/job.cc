@@ -19,6 +19,7 @@
 #include "optim/state_store.h"
 #include "peft/inject.h"
 #include "peft/lora_plus.h"
+#include "peft/targets.h"
 #include "tensor/device.h"
 #include "tensor/kernels/parallel.h"
 #include "tensor/random.h"
@@ -82,6 +83,8 @@ absl::StatusOr<AdapterConfig> AdapterConfigFor(const TrainOptions& o) {
     }
     c.layers_to_transform.push_back(layer);
   }
+  if (absl::Status s = ParseRankPattern(o.rank_pattern, "--rank_pattern", &c); !s.ok()) return s;
+  if (absl::Status s = ParseAlphaPattern(o.alpha_pattern, "--alpha_pattern", &c); !s.ok()) return s;
   return c;
 }
 
@@ -168,6 +171,13 @@ absl::Status TrainJob::AddAdapters() {
         Inject(*model.lm, adapter, RngKey{.seed = options.seed}.Fold(kAdapterStart), &run, &model.files->weights());
     if (!report.ok()) return report.status();
     adapted = report->modules;
+    const absl::StatusOr<std::vector<std::string>> without = KeysWithoutMatch(adapter, adapted);
+    if (!without.ok()) return without.status();
+    if (!without->empty()) {
+      return absl::InvalidArgumentError(absl::StrCat("--rank_pattern or --alpha_pattern: \"", without->front(),
+                                                     "\" matches the end of no adapted module's path, such as ",
+                                                     adapted.front()));
+    }
   }
   parameters = TrainableParameters(*model.lm);
   return absl::OkStatus();
@@ -242,6 +252,8 @@ std::string TrainJob::Fingerprint() const {
     facts.push_back(absl::StrCat("lora_dropout ", o.lora_dropout, " loraplus_lr_ratio ", o.loraplus_lr_ratio));
     facts.push_back(absl::StrCat("target_modules ", o.target_modules, " without ", o.exclude_modules, " in layers ",
                                  o.layers_to_transform));
+    if (!o.rank_pattern.empty()) facts.push_back("rank_pattern " + o.rank_pattern);
+    if (!o.alpha_pattern.empty()) facts.push_back("alpha_pattern " + o.alpha_pattern);
     facts.push_back(absl::StrCat("init_lora_weights ", o.init_lora_weights, " modules_to_save ", o.modules_to_save,
                                  " ensure_weight_tying ", o.ensure_weight_tying, " bias ", o.bias));
   }

@@ -41,6 +41,7 @@ struct TrainOptions {
   std::string target_modules = "all-linear";  // comma-separated names, "all-linear", or one regular expression
   std::string exclude_modules;                // as target_modules: what is left out of them
   std::string layers_to_transform;            // comma-separated numbers of layers; empty: all
+  std::string rank_pattern, alpha_pattern;    // as in adapter_config.json, {"q_proj": 8}; empty: none
   bool use_rslora = false;
   std::string init_lora_weights = "true";  // peft/lora_init.h has the names
   std::string modules_to_save;             // comma-separated: modules that train whole, by the ends of their paths

@@ -5,6 +5,7 @@ finetune trained for a few steps, with every method, initialisation and what tra
 PeftModel.from_pretrained over the same base.
 """
 import os
+import shlex
 import tempfile
 
 import peft
@@ -56,6 +57,7 @@ TO_PEFT = {
     "modules_to_save": ("untied", "--modules_to_save=lm_head,norm --target_modules=q_proj,up_proj"),
     "modules_to_save, tied": ("tied", "--modules_to_save=embed_tokens --ensure_weight_tying --target_modules=q_proj"),
     "embedding and head": ("untied", "--target_modules=embed_tokens,lm_head,v_proj"),
+    "rank_pattern, alpha_pattern": ("untied", "'--rank_pattern={\"0.self_attn.q_proj\": 2, \"q_proj|v_proj\": 6}' '--alpha_pattern={\"up_proj\": 3.5}'"),
     "layers_to_transform": ("untied", "--layers_to_transform=0 --exclude_modules=up_proj"),
 }
 
@@ -100,7 +102,7 @@ def to_peft(folder, bases, name):
         f.write('{"prompt": "count to 3", "completion": "123"}\n{"prompt": "say", "completion": "yes"}\n' * 4)
     common.run("apps/finetune", f"--model={bases[base]}", f"--data={data}", f"--output_dir={directory}", "--compute_dtype=f32",
                "--chat_template=plain", "--max_steps=3", "--batch_size=2", "--lora_r=4", "--learning_rate=1e-2",
-               "--max_seq_length=32", *flags.split())
+               "--max_seq_length=32", *shlex.split(flags))
     ids = common.tokens()
     model = PeftModel.from_pretrained(common.load(bases[base]), directory).eval()
     plain = common.their_logits(common.load(bases[base]), ids)

@@ -72,6 +72,8 @@ TEST(StartsTest, WhatWasTrainedIsWhatIsReadBack) {
       {"llama_untied", "--modules_to_save=lm_head,embed_tokens,norm --target_modules=q_proj"},
       {"llama_tied", "--modules_to_save=embed_tokens --ensure_weight_tying --target_modules=q_proj"},
       {"llama_untied", "--target_modules=embed_tokens,lm_head"},
+      {"llama_untied",
+       "'--rank_pattern={\"0.self_attn.q_proj\": 2, \"q_proj|v_proj\": 6}' '--alpha_pattern={\"up_proj\": 3.5}'"},
       {"qwen2", "--bias=all --target_modules=q_proj,o_proj"},
       {"qwen2", "--bias=lora_only --layers_to_transform=1 --exclude_modules=down_proj"},
   };
@@ -138,6 +140,12 @@ TEST(StartsTest, WhatMakesNoSenseIsRefused) {
       {"--gradient_checkpointing=some", "selective"},
       {"--bias=some", "lora_only"},
       {"--layers_to_transform=one", "0,1,2"},
+      {"'--rank_pattern={\"q_prj\": 8}'",
+       "\"q_prj\" matches the end of no adapted module's path, such as model.layers.0"},
+      {"'--rank_pattern={\"q_proj\": 0}'", "--rank_pattern: \"rank_pattern\" must be"},
+      {"--rank_pattern=q_proj=8", "as {\"q_proj\": 8}"},
+      {"--alpha_pattern=null", "as {\"q_proj\": 8}"},
+      {"'--alpha_pattern={\"(\": 8}'", "("},
       {"--target_modules=embed_tokens --method=dora", "use_dora is not supported"},
   };
   for (const auto& [flags, says] : cases) {
