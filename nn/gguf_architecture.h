@@ -13,8 +13,7 @@
 //   qwen3                  qwen3         rows as they are         w              attn_q_norm, attn_k_norm
 //   gemma2                 gemma2        rows as they are         w + 1 [2]      four norms a layer
 //   gemma3                 gemma3_text   rows as they are         w + 1 [2]      those, and attn_q_norm, attn_k_norm
-//   phi3                   phi3          rows as they are         w              attn_qkv; gate and up are one, ffn_up
-//   [3]
+//   phi3                   phi3          rows as they are         w              attn_qkv; ffn_up is gate and up [3]
 //
 // [1] gguf_rope.h. [2] Gemma's norms multiply by 1 + w; llama.cpp's converter stores that sum, in f32. Taking the 1
 // off again and adding it in the model gives the stored number back to the last bit where it is 1/2 or more, and

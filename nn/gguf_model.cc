@@ -151,7 +151,7 @@ void ReadRope(const GgufFile& file, Keys& keys, ModelConfig* c) {
   if (!other) return;
   keys.Fail(absl::InvalidArgumentError(
       "rotary scaling by rope_factors_long and _short, by a rope.scaling.type other than linear, or by two at once, is "
-      "not supported; use the Hugging Face directory of this model"));
+      "not supported"));
 }
 
 // One end mark of a text, if the file names it.

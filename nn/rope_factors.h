@@ -21,6 +21,7 @@
 
 namespace lorikeet {
 
+// The name of the tensor.
 inline constexpr char kRopeFactors[] = "rope_freqs.weight";
 
 absl::optional<Tensor> RopeFactors(const ModelConfig& config);

@@ -219,12 +219,16 @@ absl::Status ReadInit(const Reader& f, absl::string_view where, std::vector<std:
 // 8 rather than 8.0, as Python writes an int.
 Json NumberJson(double x) { return x == std::floor(x) && std::abs(x) < 1e15 ? Json(static_cast<int64_t>(x)) : Json(x); }
 
-// An object of one field, whose value is `text`; not JSON reads as a text, which no pattern is.
-Json OnlyField(const char* name, absl::string_view text) {
+// The field alone; a text that is not JSON stands for itself, which no pattern is.
+absl::Status ReadAlone(const char* name, absl::string_view text, absl::string_view where,
+                       void (Reader::*read)(AdapterConfig*), AdapterConfig* config) {
+  if (text.empty()) return absl::OkStatus();
   const Json value = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
   Json object = Json::object();
   object[name] = value.is_discarded() || value.is_null() ? Json(std::string(text)) : value;
-  return object;
+  Reader f(object, where);
+  (f.*read)(config);
+  return f.status;
 }
 
 Json NamesJson(const NamePattern& p) {
@@ -281,19 +285,11 @@ absl::StatusOr<AdapterConfig> ParseAdapterConfig(absl::string_view text, absl::s
 }
 
 absl::Status ParseRankPattern(absl::string_view json, absl::string_view where, AdapterConfig* config) {
-  if (json.empty()) return absl::OkStatus();
-  const Json object = OnlyField("rank_pattern", json);
-  Reader f(object, where);
-  f.RankPattern(config);
-  return f.status;
+  return ReadAlone("rank_pattern", json, where, &Reader::RankPattern, config);
 }
 
 absl::Status ParseAlphaPattern(absl::string_view json, absl::string_view where, AdapterConfig* config) {
-  if (json.empty()) return absl::OkStatus();
-  const Json object = OnlyField("alpha_pattern", json);
-  Reader f(object, where);
-  f.AlphaPattern(config);
-  return f.status;
+  return ReadAlone("alpha_pattern", json, where, &Reader::AlphaPattern, config);
 }
 
 std::string AdapterConfigToJson(const AdapterConfig& c, const std::vector<std::string>& adapted, bool fan_in_fan_out) {

@@ -25,16 +25,16 @@ std::string Sizes(ModelConfig config) {
 }
 
 absl::Status CheckConfig(const GgufFile& file, const ModelConfig& config) {
-  if (const absl::optional<Tensor> factors = RopeFactors(config)) {
-    const absl::StatusOr<Tensor> written = file.Read(kRopeFactors);
-    if (!written.ok()) return written.status();
-    if (written->shape() == factors->shape() &&
-        std::memcmp(written->raw(), factors->raw(), static_cast<size_t>(factors->nbytes())) == 0)
-      return absl::OkStatus();
-    return absl::InvalidArgumentError("the GGUF file's rotary factors are not the model's; nothing was kept");
-  }
   absl::StatusOr<ModelConfig> written = ModelConfigFromGguf(file);
   if (!written.ok()) return written.status();
+  if (const absl::optional<Tensor> factors = RopeFactors(config)) {
+    const absl::StatusOr<Tensor> stored = file.Read(kRopeFactors);
+    if (!stored.ok()) return stored.status();
+    if (stored->shape() != factors->shape() ||
+        std::memcmp(stored->raw(), factors->raw(), static_cast<size_t>(factors->nbytes())) != 0)
+      return absl::InvalidArgumentError("the GGUF file's rotary factors are not the model's; nothing was kept");
+    written->rope_scaling = config.rope_scaling;  // several settings may have the same factors
+  }
   if (GgufArchitectureOf(written->model_type)->name == absl::string_view(GgufArchitectureOf(config.model_type)->name))
     written->model_type = config.model_type;  // Mistral's without a window is Llama's
   if (Sizes(*written) == Sizes(config)) return absl::OkStatus();

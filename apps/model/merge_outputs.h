@@ -55,7 +55,7 @@ class MergeOutputs {
   DType dtype() const { return dtype_; }
 
   absl::Status Plan(const OpenedModel& base);
-  // Of Plan: that conversations cannot be compared, or empty.
+  // Of Plan: that conversations cannot be compared, or that llama.cpp will attend beyond the model's window.
   const std::vector<std::string>& warnings() const { return warnings_; }
   absl::Status Write(const AdaptedModel& m);
 

@@ -1,8 +1,8 @@
 // What SentencePiece-style vocabularies (Llama 2, Mistral, Gemma) write differently: a space is "▁" (U+2581), and a
 // byte that no other token covers is the six characters "<0x0A>".
 //
-//   MarkSpaces("a b") == "a▁b";   ByteToken(10) == "<0x0A>";   ByteOfToken("<0x0A>") == 10;   ByteOfToken("<0xA>") ==
-//   -1
+//   MarkSpaces("a b") == "a▁b";
+//   ByteToken(10) == "<0x0A>";   ByteOfToken("<0x0A>") == 10;   ByteOfToken("<0xA>") == -1;
 #ifndef LORIKEET_APPS_TEXT_SENTENCEPIECE_H_
 #define LORIKEET_APPS_TEXT_SENTENCEPIECE_H_
 

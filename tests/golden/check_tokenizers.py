@@ -50,7 +50,7 @@ CHECKS = {
     "mistral-v0.2": ("mistral_instruct_tokenizer_240216.model.v2", "prepend"),
     "mistral-v0.3": ("mistral_instruct_tokenizer_240323.model.v3", "metaspace"),
 }
-LLAMA_CPP = ("gemma3", "llama2", "phi3")  # whose ids are also compared with llama.cpp's, of the file and of the GGUF that Lorikeet writes
+LLAMA_CPP = ("gemma3", "llama2", "phi3")  # whose ids are also compared with llama.cpp's
 
 
 def fetch(work):
@@ -225,8 +225,9 @@ def check(program, work, name, count):
 
 
 def check_llama_cpp(program, path, name, texts):
-    """llama.cpp's ids, by the file and by the one that Lorikeet writes for its tokenizer. llama.cpp takes a run of more than 31 spaces in pieces of 31, "\u2581" in a text for a space, and Gemma's "</s>", an
-    HTML tag, for an end mark; transformers does none of that, and texts with them are left out."""
+    """llama.cpp's ids, by the file and by the one that Lorikeet writes for its tokenizer. llama.cpp takes a run of more than 31 spaces in
+    pieces of 31, "\u2581" in a text for a space, and Gemma's "</s>", an HTML tag, for an end mark; transformers does none of that, and
+    texts with them are left out."""
     try:
         import llama_cpp
     except ImportError:
