@@ -2,7 +2,10 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
@@ -84,9 +87,26 @@ void RunAll() {
   for (CusimStream* s : state().streams) RunUntil(s, s->given);
 }
 
+// What new device memory is filled with: as f32 and as two bf16 a NaN that no kernel computes.
+constexpr uint32_t kUnwritten = 0xffa5ffa7;
+
+// A result that no kernel has written must not look like one, which memory of zeros would.
+void RequireWritten(const void* from, size_t bytes) {
+  const char* const p = static_cast<const char*>(from);
+  for (size_t i = (0 - reinterpret_cast<uintptr_t>(p)) % 4; i + 4 <= bytes; i += 4) {
+    uint32_t word;
+    std::memcpy(&word, p + i, 4);
+    if (word != kUnwritten) continue;
+    std::fprintf(stderr, "cusim: a copy of %zu bytes of device memory, of which nothing has written byte %zu\n", bytes,
+                 i);
+    std::abort();
+  }
+}
+
 // Both with their addresses known; the lock is held.
 void Copy(void* to, const void* from, size_t bytes) {
   if (Executes()) {
+    if (Contains(state().device, from)) RequireWritten(from, bytes);
     std::memmove(to, from, bytes);
   } else if (!Contains(state().device, to)) {
     std::memset(to, 0, bytes);
@@ -152,8 +172,10 @@ cudaError_t Malloc(void** p, size_t bytes) {
   if (bytes == 0) return cudaSuccess;
   if (bytes > Limit() || state().used > Limit() - bytes) return Fail(cudaErrorMemoryAllocation);
   const cudaError_t error = Executes() ? Allocate(p, bytes, &state().device) : Reserve(p, bytes);
-  if (error == cudaSuccess) state().used += bytes;
-  return error;
+  if (error != cudaSuccess) return error;
+  if (Executes()) std::fill_n(static_cast<uint32_t*>(*p), bytes / 4, kUnwritten);
+  state().used += bytes;
+  return cudaSuccess;
 }
 
 }  // namespace cusim

@@ -5,9 +5,10 @@
 // once; random:SEED does either, so that a copy which waits for nothing overtakes the kernels of another stream. The
 // null stream, which nothing here orders with the others, does its work at once. CUSIM_MEMORY=BYTES limits device
 // memory, so that running out of it can be tested, and CUSIM_SHARED_MEMORY=BYTES that of a block (232448, an H100's; a
-// consumer device has 101376). With CUSIM_EXECUTE=none kernels and copies do nothing, and what
-// comes back from the device is zeros: the memory that a program takes from a device of any size is then known in
-// seconds, for device memory is then addresses only, which nothing may touch.
+// consumer device has 101376). A copy of device memory that nothing has written since cudaMalloc aborts with a report.
+// With CUSIM_EXECUTE=none kernels and copies do nothing, and what comes back from the device is zeros: the memory that
+// a program takes from a device of any size is then known in seconds, for device memory is then addresses only, which
+// nothing may touch.
 #ifndef CUSIM_CUSIM_RUNTIME_H_
 #define CUSIM_CUSIM_RUNTIME_H_
 

@@ -37,6 +37,18 @@ TEST_F(CusimRuntimeTest, WorkOfAStreamIsDoneWhenItIsWaitedFor) {
   EXPECT_EQ(x_[5], 1);
 }
 
+TEST_F(CusimRuntimeTest, ACopyOfWhatNothingHasWrittenAborts) {
+  int* fresh = nullptr;
+  int host[4] = {};
+  ASSERT_EQ(cudaMalloc(&fresh, sizeof(host)), cudaSuccess);
+  cudaMemset(fresh, 0, 3 * sizeof(int));
+  EXPECT_EQ(cudaMemcpy(host, fresh, 3 * sizeof(int), cudaMemcpyDeviceToHost), cudaSuccess);
+  EXPECT_DEATH(cudaMemcpy(host, fresh, sizeof(host), cudaMemcpyDeviceToHost), "nothing has written byte 12");
+  cudaMemset(fresh, 0, sizeof(host));
+  EXPECT_EQ(cudaMemcpy(host, fresh, sizeof(host), cudaMemcpyDeviceToHost), cudaSuccess);
+  cudaFree(fresh);
+}
+
 TEST_F(CusimRuntimeTest, AStreamSeesAnothersWorkOnlyAfterItsEvent) {
   void* pinned = nullptr;
   ASSERT_EQ(cudaMallocHost(&pinned, 128), cudaSuccess);
