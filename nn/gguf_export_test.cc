@@ -8,14 +8,17 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "nn/gguf_architecture.h"
 #include "nn/gguf_model.h"
 #include "nn/model_config.h"
+#include "nn/rope_factors.h"
 #include "tensor/io/file.h"
 #include "tensor/io/gguf.h"
 #include "tensor/io/gguf_blocks.h"
+#include "tensor/io/gguf_metadata.h"
 #include "tensor/io/gguf_writer.h"
 #include "tensor/io/safetensors.h"
 #include "tensor/io/sharded_safetensors.h"
@@ -44,6 +47,7 @@ std::unique_ptr<GgufFile> Exported(const ModelConfig& config, const TensorSource
   std::vector<GgufSpec> specs;
   for (const TensorInfo& t : model.tensors())
     specs.push_back({GgufName(architecture, t.name), FindGgufFormat("F32"), t.shape});
+  for (const RopeTensor& t : RopeTensors(config)) specs.push_back({t.name, FindGgufFormat("F32"), t.factors.shape()});
   const std::string path = testing::TempDir() + "/exported.gguf";
   auto writer = GgufWriter::Create(path, values, specs);
   EXPECT_TRUE(writer.ok()) << writer.status();
@@ -51,6 +55,7 @@ std::unique_ptr<GgufFile> Exported(const ModelConfig& config, const TensorSource
     const std::string name = GgufName(architecture, t.name);
     EXPECT_TRUE((*writer)->Write(name, ToGguf(architecture, config, name, *model.Read(t.name))).ok());
   }
+  for (const RopeTensor& t : RopeTensors(config)) EXPECT_TRUE((*writer)->Write(t.name, t.factors).ok());
   EXPECT_TRUE((*writer)->Finish().ok());
   auto file = GgufFile::Open(path);
   EXPECT_TRUE(file.ok()) << file.status();
@@ -63,7 +68,7 @@ bool SameBits(const Tensor& a, const Tensor& b) {
 }
 
 TEST(GgufExportTest, TensorsAndValuesAreThoseOfTheGoldenFiles) {
-  for (const char* name : {"llama_tied", "phi3", "qwen2", "qwen3"}) {
+  for (const char* name : {"llama_tied", "phi3", "phi3_long", "qwen2", "qwen3", "qwen3_yarn"}) {
     const auto golden = GgufFile::Open(absl::StrCat(kGolden, "gguf/", name, ".gguf"));
     const auto model = OpenSafetensorsDirectory(absl::StrCat(kGolden, "models/", name));
     ASSERT_TRUE(golden.ok() && model.ok()) << golden.status() << model.status();
@@ -71,14 +76,24 @@ TEST(GgufExportTest, TensorsAndValuesAreThoseOfTheGoldenFiles) {
     ASSERT_EQ(ours->tensors().size(), (*golden)->tensors().size());
     for (const TensorInfo& t : (*golden)->tensors())
       EXPECT_TRUE(SameBits(*ours->Read(t.name), *(*golden)->Read(t.name))) << name << " " << t.name;
-    for (const char* key : {"context_length", "embedding_length", "block_count", "feed_forward_length",
-                            "attention.head_count", "attention.head_count_kv", "vocab_size"}) {
-      const std::string full = absl::StrCat((*golden)->metadata().String("general.architecture").value(), ".", key);
-      EXPECT_EQ(ours->metadata().Int(full).value(), (*golden)->metadata().Int(full).value()) << full;
+    const GgufMetadata &got = ours->metadata(), &want = (*golden)->metadata();
+    const std::string architecture = want.String("general.architecture").value();
+    for (const char* key :
+         {"context_length", "embedding_length", "block_count", "feed_forward_length", "attention.head_count",
+          "attention.head_count_kv", "vocab_size", "rope.scaling.original_context_length"}) {
+      const std::string full = absl::StrCat(architecture, ".", key);
+      ASSERT_EQ(got.Has(full), want.Has(full)) << full;
+      if (want.Has(full)) {
+        EXPECT_EQ(got.Int(full).value(), want.Int(full).value()) << full;
+      }
     }
-    for (const char* key : {"attention.layer_norm_rms_epsilon", "rope.freq_base"}) {
-      const std::string full = absl::StrCat((*golden)->metadata().String("general.architecture").value(), ".", key);
-      EXPECT_EQ(ours->metadata().Float(full).value(), (*golden)->metadata().Float(full).value()) << full;
+    for (const char* key :
+         {"attention.layer_norm_rms_epsilon", "rope.freq_base", "rope.scaling.attn_factor", "rope.scaling.factor"}) {
+      const std::string full = absl::StrCat(architecture, ".", key);
+      ASSERT_EQ(got.Has(full), want.Has(full)) << full;
+      if (want.Has(full)) {
+        EXPECT_EQ(got.Float(full).value(), want.Float(full).value()) << full;
+      }
     }
   }
 }
@@ -98,6 +113,22 @@ TEST(GgufExportTest, TheConfigurationIsReadBackAsItWas) {
     rest.rope_scaling = {};
     EXPECT_EQ(ModelConfigToJson(rest, "float32"), ModelConfigToJson(c, "float32"));
   }
+}
+
+TEST(GgufExportTest, ScalingsThatLlamaCppHasNoWordForAreRefused) {
+  ModelConfig c = Config("qwen3_yarn");
+  EXPECT_TRUE(CheckGgufRope(c).ok());
+  c.rope_scaling.attention_factor = 1 + 0.1 * std::log(4);  // which is the scheme's own
+  EXPECT_TRUE(CheckGgufRope(c).ok());
+  c.rope_scaling.attention_factor = 1;
+  EXPECT_TRUE(absl::StrContains(CheckGgufRope(c).message(), "attention_factor of its own"));
+  c.rope_scaling.attention_factor = 0;
+  c.rope_scaling.truncate = false;
+  EXPECT_TRUE(absl::StrContains(CheckGgufRope(c).message(), "truncate false"));
+  c = Config("phi3_long");
+  EXPECT_TRUE(CheckGgufRope(c).ok());
+  c.model_type = "llama";
+  EXPECT_TRUE(absl::StrContains(CheckGgufRope(c).message(), "only Phi-3's has"));
 }
 
 TEST(GgufExportTest, NamesThatGgufLacksAreEmpty) {

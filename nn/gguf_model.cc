@@ -9,7 +9,7 @@
 #include "nn/rope_factors.h"
 #include "tensor/check.h"
 #include "tensor/io/gguf_metadata.h"
-#include "tensor/ops/rope.h"
+#include "tensor/ops/rope_scaling.h"
 
 namespace lorikeet {
 namespace {
@@ -129,6 +129,64 @@ void ReadRopeFactors(const GgufFile& file, Keys& keys, ModelConfig* c) {
       c->head_dim / 2, " frequencies of base ", c->rope_theta, "; use the Hugging Face directory of this model")));
 }
 
+std::vector<double> ReadFactors(const GgufFile& file, const char* name, Keys& keys) {
+  const absl::StatusOr<Tensor> t = file.Read(name);
+  if (!t.ok()) {
+    keys.Fail(t.status());
+    return {};
+  }
+  if (t->dtype() != DType::kF32) {
+    keys.Fail(absl::InvalidArgumentError(absl::StrCat(name, " is ", Describe(*t), ", expected f32")));
+    return {};
+  }
+  return {t->data<float>().begin(), t->data<float>().end()};
+}
+
+// Phi-3's: llama.cpp's converter has no word for the scheme, the tensors say it.
+void ReadLongRope(const GgufFile& file, Keys& keys, ModelConfig* c) {
+  RopeScaling& s = c->rope_scaling;
+  s.kind = RopeScaling::Kind::kLongRope;
+  s.short_factor = ReadFactors(file, kShortRopeFactors, keys);
+  s.long_factor = ReadFactors(file, kLongRopeFactors, keys);
+  s.original_max_position = keys.Int("rope.scaling.original_context_length");
+  s.attention_factor = keys.Float("rope.scaling.attn_factor");
+  if (s.original_max_position > 0)
+    s.factor = static_cast<double>(c->max_position_embeddings) / static_cast<double>(s.original_max_position);
+}
+
+void ReadYarn(Keys& keys, ModelConfig* c) {
+  RopeScaling& s = c->rope_scaling;
+  s.kind = RopeScaling::Kind::kYarn;
+  s.factor = keys.Float("rope.scaling.factor");
+  s.original_max_position = keys.Int("rope.scaling.original_context_length", c->max_position_embeddings);
+  s.beta_fast = keys.Float("rope.scaling.yarn_beta_fast", s.beta_fast);
+  s.beta_slow = keys.Float("rope.scaling.yarn_beta_slow", s.beta_slow);
+  for (const char* other : {"rope.scaling.attn_factor", "rope.scaling.yarn_log_multiplier",
+                            "rope.scaling.yarn_ext_factor", "rope.scaling.yarn_attn_factor"}) {
+    if (keys.Has(other)) keys.Fail(other, "set, which is not supported with YaRN");
+  }
+}
+
+void ReadRopeScaling(const GgufFile& file, Keys& keys, ModelConfig* c) {
+  const std::string type = keys.String("rope.scaling.type", "none");
+  const bool freqs = file.Find(kRopeFactors) != nullptr;
+  const bool two_sets = file.Find(kShortRopeFactors) != nullptr || file.Find(kLongRopeFactors) != nullptr;
+  if ((type != "none" && type != "longrope") + freqs + two_sets > 1) {
+    keys.Fail(absl::InvalidArgumentError("rotary positions are scaled in two ways at once, which is not supported"));
+  } else if (freqs) {
+    ReadRopeFactors(file, keys, c);
+  } else if (two_sets) {
+    ReadLongRope(file, keys, c);
+  } else if (type == "linear") {
+    c->rope_scaling.kind = RopeScaling::Kind::kLinear;
+    c->rope_scaling.factor = keys.Float("rope.scaling.factor");
+  } else if (type == "yarn") {
+    ReadYarn(keys, c);
+  } else if (type != "none") {
+    keys.Fail("rope.scaling.type", absl::StrCat("\"", type, "\"; known are none, linear and yarn"));
+  }
+}
+
 // Frequencies, and what scales them.
 void ReadRope(const GgufFile& file, Keys& keys, ModelConfig* c) {
   c->rope_theta = keys.Float("rope.freq_base", 10000);
@@ -138,20 +196,7 @@ void ReadRope(const GgufFile& file, Keys& keys, ModelConfig* c) {
   } else if (rotated != c->head_dim) {
     keys.Fail("rope.dimension_count", absl::StrCat(rotated, ", expected all ", c->head_dim, " dimensions of a head"));
   }
-  const std::string scaling = keys.String("rope.scaling.type", "none");
-  if (scaling == "linear") {
-    c->rope_scaling.kind = RopeScaling::Kind::kLinear;
-    c->rope_scaling.factor = keys.Float("rope.scaling.factor");
-  }
-  if (scaling == "none" && file.Find(kRopeFactors) != nullptr) return ReadRopeFactors(file, keys, c);
-  bool other = scaling != "none" && scaling != "linear";
-  for (const char* name : {kRopeFactors, "rope_factors_long.weight", "rope_factors_short.weight"}) {
-    other |= file.Find(name) != nullptr;
-  }
-  if (!other) return;
-  keys.Fail(absl::InvalidArgumentError(
-      "rotary scaling by rope_factors_long and _short, by a rope.scaling.type other than linear, or by two at once, is "
-      "not supported"));
+  ReadRopeScaling(file, keys, c);
 }
 
 // One end mark of a text, if the file names it.
@@ -209,7 +254,7 @@ absl::StatusOr<ModelConfig> ModelConfigFromGguf(const GgufFile& file) {
 GgufModelSource::GgufModelSource(const GgufFile& file, const ModelConfig& config)
     : file_(file), config_(config), architecture_(ArchitectureOf(config)) {
   for (const TensorInfo& t : file.tensors()) {
-    if (t.name == kRopeFactors) continue;  // a part of the configuration
+    if (IsRopeTensor(t.name)) continue;  // a part of the configuration
     TensorInfo renamed = t;
     renamed.name = HuggingFaceName(architecture_, t.name);
     index_.emplace(renamed.name, tensors_.size());

@@ -126,8 +126,17 @@ TEST(GgufModelTest, WhatCannotBeReadIsAnErrorThatSaysWhat) {
          v.F32("llama.rope.scaling.factor", 2);
        },
        {"rope_freqs.weight"},
-       "two at once"},
-      {"phi3", nothing, {"rope_factors_long.weight"}, "rope_factors"},
+       "scaled in two ways at once"},
+      {"llama", [](GgufValues& v) { v.String("llama.rope.scaling.type", "dynamic"); }, {}, "none, linear and yarn"},
+      {"llama",
+       [](GgufValues& v) {
+         v.String("llama.rope.scaling.type", "yarn");
+         v.F32("llama.rope.scaling.factor", 2);
+         v.F32("llama.rope.scaling.attn_factor", 2);
+       },
+       {},
+       "llama.rope.scaling.attn_factor is set"},
+      {"phi3", nothing, {"rope_factors_long.weight"}, "rope_factors_short.weight"},
       {"phi3", [](GgufValues& v) { v.U32("phi3.rope.dimension_count", 32); }, {}, "partial_rotary_factor is 2"},
   };
   for (const Case& c : cases) {

@@ -179,7 +179,8 @@ TEST_P(GoldenModelTest, CachedDecodingTokenByTokenGivesTheSameLogits) {
 
 INSTANTIATE_TEST_SUITE_P(Models, GoldenModelTest,
                          testing::Values("gemma2", "gemma3", "gpt2", "llama_tied", "llama_untied", "llama3_rope",
-                                         "llama_sharded", "mistral", "phi3", "qwen2", "qwen3"),
+                                         "llama_sharded", "mistral", "phi3", "phi3_long", "phi3_short", "qwen2",
+                                         "qwen3", "qwen3_yarn"),
                          [](const auto& info) { return info.param; });
 
 std::unique_ptr<CausalLm> LoadGguf(const std::string& name) {
@@ -197,7 +198,8 @@ std::unique_ptr<CausalLm> LoadGguf(const std::string& name) {
 }
 
 TEST(GgufModelTest, ReadsTheSameModelsAsTheirDirectories) {
-  for (const std::string name : {"llama3_rope", "llama_tied", "phi3", "qwen2", "qwen3"}) {
+  for (const std::string name :
+       {"llama3_rope", "llama_tied", "phi3", "phi3_long", "phi3_short", "qwen2", "qwen3", "qwen3_yarn"}) {
     const std::unique_ptr<CausalLm> model = LoadGguf(name);
     const Golden golden = OpenGolden(name);
     const Input in = MakeInput(golden);

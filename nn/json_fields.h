@@ -40,6 +40,15 @@ class Fields {
     if (!v->is_number()) return Complain(name, "a number", *v);
     *out = v->get<double>();
   }
+  void Numbers(const char* name, std::vector<double>* out) {
+    const Json* v = Find(name, false);
+    if (v == nullptr) return;
+    if (!v->is_array()) return Complain(name, "a list of numbers", *v);
+    for (const Json& n : *v) {
+      if (!n.is_number()) return Complain(name, "a list of numbers", *v);
+      out->push_back(n.get<double>());
+    }
+  }
   void Bool(const char* name, bool* out) {
     const Json* v = Find(name, false);
     if (v == nullptr) return;

@@ -6,6 +6,7 @@
 #include "nlohmann/json.hpp"
 #include "nn/json_fields.h"
 #include "nn/model_family.h"
+#include "nn/rope_config.h"
 #include "tensor/check.h"
 
 namespace lorikeet {
@@ -28,21 +29,6 @@ absl::Status DefaultHeadDim(absl::string_view where, ModelConfig* c) {
   }
   c->head_dim = c->hidden_size / c->num_heads;
   return absl::OkStatus();
-}
-
-absl::Status CheckRopeScaling(const RopeScaling& r, absl::string_view where) {
-  if (r.kind == RopeScaling::Kind::kNone) return absl::OkStatus();
-  const std::string rope = absl::StrCat(where, ": rope_scaling");
-  if (!(r.factor >= 1 && r.factor <= 1e6)) {
-    return absl::InvalidArgumentError(absl::StrCat(rope, ": factor is ", r.factor, ", expected 1 to 1e6"));
-  }
-  if (r.kind == RopeScaling::Kind::kLinear) return absl::OkStatus();
-  if (!(0 < r.low_freq_factor && r.low_freq_factor < r.high_freq_factor)) {
-    return absl::InvalidArgumentError(absl::StrCat(rope, ": low_freq_factor ", r.low_freq_factor,
-                                                   " and high_freq_factor ", r.high_freq_factor,
-                                                   ", expected 0 < low < high"));
-  }
-  return CheckRange(rope, "original_max_position_embeddings", r.original_max_position, int64_t{1} << 28);
 }
 
 // Windows, and what is done to scores and logits.
@@ -109,7 +95,7 @@ absl::Status ValidateModelConfig(const ModelConfig& c, absl::string_view where) 
     return absl::InvalidArgumentError(
         absl::StrCat(where, ": rope_local_base_freq is ", c.rope_local_theta, ", expected between 1 and 1e15"));
   }
-  return CheckRopeScaling(c.rope_scaling, where);
+  return CheckRopeScaling(c, where);
 }
 
 absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view text, absl::string_view where) {

@@ -15,7 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "tensor/ops/rope.h"
+#include "tensor/ops/rope_scaling.h"
 
 namespace lorikeet {
 
@@ -31,7 +31,7 @@ struct ModelConfig {
   int64_t max_position_embeddings = 2048;
   float rms_norm_eps = 1e-6f;  // GPT-2's layer_norm_epsilon
   double rope_theta = 10000;
-  RopeScaling rope_scaling;          // tensor/ops/rope.h
+  RopeScaling rope_scaling;          // tensor/ops/rope_scaling.h
   double rope_local_theta = 0;       // > 0: rope_theta, unscaled, of the layers with a window (Gemma 3)
   double partial_rotary_factor = 1;  // of a head's dimensions, the first ones (Phi-3); GPT-2 rotates none
   bool tie_word_embeddings = false;

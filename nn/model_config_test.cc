@@ -9,7 +9,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/string_view.h"
 #include "gtest/gtest.h"
-#include "tensor/ops/rope.h"
+#include "tensor/ops/rope_scaling.h"
 
 namespace lorikeet {
 namespace {
@@ -127,15 +127,16 @@ TEST(ModelConfigTest, UnknownKindsListTheKnownOnes) {
       "model_type \"bert\" is not supported; known are gemma2, gemma3_text, gpt2, llama, mistral, phi3, qwen2 and "
       "qwen3");
   ExpectError(With("\"silu\"", "\"gelu\""), "hidden_act \"gelu\" is not supported; known is silu");
-  ExpectError(And(R"("rope_scaling": {"rope_type": "yarn"})"),
-              "rope_type \"yarn\" is not supported; known are default, linear and llama3");
+  ExpectError(And(R"("rope_scaling": {"rope_type": "dynamic"})"),
+              "rope_type \"dynamic\" is not supported; known are default, linear, llama3, longrope and yarn");
   ExpectError(And(R"("use_sliding_window": true)"), "use_sliding_window is true, which is not supported for llama");
 }
 
-TEST(ModelConfigTest, EveryFamilyRefusesYarn) {
+TEST(ModelConfigTest, EveryFamilyRefusesDynamicScaling) {
   for (const char* family : {"gemma2", "gemma3_text", "llama", "mistral", "phi3", "qwen2", "qwen3"}) {
-    const std::string yarn = And(R"("rope_scaling": {"rope_type": "yarn", "factor": 4})");
-    ExpectError(Of(family, yarn), "rope_type \"yarn\" is not supported; known are default, linear and llama3");
+    const std::string dynamic = And(R"("rope_scaling": {"rope_type": "dynamic", "factor": 4})");
+    ExpectError(Of(family, dynamic),
+                "rope_type \"dynamic\" is not supported; known are default, linear, llama3, longrope and yarn");
   }
 }
 
@@ -296,10 +297,6 @@ TEST(ModelConfigTest, Phi3RotatesAPartOfEachHeadInBothSpellings) {
   ExpectError(Of("phi3", And(R"("partial_rotary_factor": 0.4)")),
               "3 dimensions of a head_dim of 8 would be rotated, but rotary positions need an even number");
   ExpectError(Of("phi3", And(R"("partial_rotary_factor": 1.5)")), "partial_rotary_factor is 1.5, expected 0 to 1");
-  ExpectError(Of("phi3", And(R"("rope_scaling": {"type": "longrope"})")),
-              "rope_type \"longrope\" is not supported; known are default, linear and llama3");
-  ExpectError(Of("phi3", And(R"("rope_scaling": {"type": "linear", "factor": 2})")),
-              "rope_scaling is not supported for phi3");
 }
 
 TEST(ModelConfigTest, SizesMustFitEachOther) {

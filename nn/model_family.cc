@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "nn/rope_config.h"
+#include "tensor/ops/rope_scaling.h"
 
 namespace lorikeet {
 namespace {
@@ -14,49 +16,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr int64_t kMaxLayers = 1024;  // more are refused later on
-
-void ReadRopeScaling(const nlohmann::json& object, Fields& f, ModelConfig* c) {
-  Fields rope(object, absl::StrCat(f.where(), ": rope_scaling"));
-  std::string type = "default";
-  rope.String("type", &type);
-  rope.String("rope_type", &type);
-  rope.Number("rope_theta", &c->rope_theta);
-  if (type == "default") return f.Fail(rope.status());
-  c->rope_scaling.original_max_position = c->max_position_embeddings;
-  rope.Number("factor", &c->rope_scaling.factor);
-  rope.Number("low_freq_factor", &c->rope_scaling.low_freq_factor);
-  rope.Number("high_freq_factor", &c->rope_scaling.high_freq_factor);
-  rope.Int("original_max_position_embeddings", &c->rope_scaling.original_max_position);
-  if (type == "linear") {
-    c->rope_scaling.kind = RopeScaling::Kind::kLinear;
-  } else if (type == "llama3") {
-    c->rope_scaling.kind = RopeScaling::Kind::kLlama3;
-  } else {
-    f.Fail("rope_type \"", type, "\" is not supported; known are default, linear and llama3");
-  }
-  f.Fail(rope.status());
-}
-
-void ReadRope(Fields& f, ModelConfig* c) {
-  f.Number("rope_theta", &c->rope_theta);
-  // transformers 5 calls it rope_parameters and puts the base frequency inside.
-  const nlohmann::json* scaling = f.Object("rope_parameters");
-  if (scaling == nullptr) scaling = f.Object("rope_scaling");
-  if (scaling != nullptr) ReadRopeScaling(*scaling, f, c);
-}
-
-void WriteRope(const ModelConfig& c, Json* j) {
-  (*j)["rope_theta"] = c.rope_theta;
-  if (c.rope_scaling.kind == RopeScaling::Kind::kLinear) {
-    (*j)["rope_scaling"] = {{"rope_type", "linear"}, {"factor", c.rope_scaling.factor}};
-  } else if (c.rope_scaling.kind == RopeScaling::Kind::kLlama3) {
-    (*j)["rope_scaling"] = {{"rope_type", "llama3"},
-                            {"factor", c.rope_scaling.factor},
-                            {"low_freq_factor", c.rope_scaling.low_freq_factor},
-                            {"high_freq_factor", c.rope_scaling.high_freq_factor},
-                            {"original_max_position_embeddings", c.rope_scaling.original_max_position}};
-  }
-}
 
 // Only `known` may stand there, under any of these names.
 void CheckActivation(Fields& f, const char* name, const char* known) {
@@ -325,7 +284,6 @@ void ReadPhi3(Fields& f, ModelConfig* c) {
     f.Fail(rope.status());
   }
   ReadRope(f, c);
-  if (c->rope_scaling.kind != RopeScaling::Kind::kNone) f.Fail("rope_scaling is not supported for phi3");
 }
 
 void WritePhi3(const ModelConfig& c, Json* j) {

@@ -27,9 +27,18 @@ bool Alike(absl::Span<const float> ours, absl::Span<const float> given) {
 
 }  // namespace
 
-absl::optional<Tensor> RopeFactors(const ModelConfig& config) {
-  if (config.rope_scaling.kind != RopeScaling::Kind::kLlama3) return absl::nullopt;
-  return FactorsOf(config.rope_scaling, config);
+std::vector<RopeTensor> RopeTensors(const ModelConfig& config) {
+  const RopeScaling& s = config.rope_scaling;
+  if (s.kind == RopeScaling::Kind::kLlama3) return {{kRopeFactors, FactorsOf(s, config)}};
+  if (s.kind != RopeScaling::Kind::kLongRope) return {};
+  const auto stored = [](const std::vector<double>& factors) {
+    return Tensor::From<double>(factors, {static_cast<int64_t>(factors.size())}).Cast(DType::kF32);
+  };
+  return {{kShortRopeFactors, stored(s.short_factor)}, {kLongRopeFactors, stored(s.long_factor)}};
+}
+
+bool IsRopeTensor(absl::string_view name) {
+  return name == kRopeFactors || name == kShortRopeFactors || name == kLongRopeFactors;
 }
 
 absl::optional<RopeScaling> ScalingOfFactors(const Tensor& factors, const ModelConfig& config) {

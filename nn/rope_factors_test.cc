@@ -10,7 +10,7 @@
 #include "gtest/gtest.h"
 #include "nn/model_config.h"
 #include "tensor/io/safetensors.h"
-#include "tensor/ops/rope.h"
+#include "tensor/ops/rope_scaling.h"
 #include "tensor/tensor.h"
 
 namespace lorikeet {
@@ -31,21 +31,29 @@ Tensor Golden() {
   return *(*file)->Read("llama3_rope");
 }
 
+Tensor FactorsOf(const ModelConfig& c) {
+  const std::vector<RopeTensor> tensors = RopeTensors(c);
+  EXPECT_EQ(tensors.size(), 1u);
+  EXPECT_EQ(tensors[0].name, std::string("rope_freqs.weight"));
+  return tensors[0].factors;
+}
+
 TEST(RopeFactorsTest, TheyAreTransformersFrequenciesApart) {
   const Tensor want = Golden();
-  const absl::optional<Tensor> got = RopeFactors(Llama(500000, 12, 8, 64));
-  ASSERT_TRUE(got.has_value() && got->shape() == want.shape());
+  const Tensor got = FactorsOf(Llama(500000, 12, 8, 64));
+  ASSERT_EQ(got.shape(), want.shape());
   for (int64_t i = 0; i < want.size(); ++i) {
-    const float w = want.data<float>()[i], g = got->data<float>()[i];
+    const float w = want.data<float>()[i], g = got.data<float>()[i];
     EXPECT_TRUE(std::abs(g - w) <= 1e-6f * w) << i << ": " << g << " " << w;
   }
 }
 
 TEST(RopeFactorsTest, OtherScalingsHaveNone) {
   ModelConfig c = Llama(10000, 64, 4);
-  for (const RopeScaling::Kind kind : {RopeScaling::Kind::kNone, RopeScaling::Kind::kLinear}) {
+  for (const RopeScaling::Kind kind :
+       {RopeScaling::Kind::kNone, RopeScaling::Kind::kLinear, RopeScaling::Kind::kYarn}) {
     c.rope_scaling.kind = kind;
-    EXPECT_FALSE(RopeFactors(c).has_value());
+    EXPECT_TRUE(RopeTensors(c).empty());
   }
 }
 
@@ -66,7 +74,7 @@ TEST(RopeFactorsTest, PublishedModelsAreRecognised) {
   };
   for (const auto [head_dim, factor] : {Published{128, 8}, {64, 32}, {128, 32}}) {  // Llama 3.1 and 3.3, 3.2 1B and 3B
     const ModelConfig c = Llama(500000, head_dim, factor);
-    const absl::optional<RopeScaling> scaling = ScalingOfFactors(*RopeFactors(c), c);
+    const absl::optional<RopeScaling> scaling = ScalingOfFactors(FactorsOf(c), c);
     ASSERT_TRUE(scaling.has_value()) << head_dim;
     EXPECT_EQ(scaling->factor, factor);
     EXPECT_EQ(scaling->original_max_position, 8192);
@@ -75,7 +83,7 @@ TEST(RopeFactorsTest, PublishedModelsAreRecognised) {
 
 TEST(RopeFactorsTest, FactorsOfAnythingElseAreNothing) {
   const ModelConfig c = Llama(500000, 12, 8, 64);
-  const Tensor good = *RopeFactors(c);
+  const Tensor good = FactorsOf(c);
   const std::vector<float> values(good.data<float>().begin(), good.data<float>().end());
   for (const float x : {0.0f, -1.0f, 1.01f * values[1], std::nanf(""), std::numeric_limits<float>::infinity()}) {
     for (const size_t at : {size_t{1}, values.size() - 1}) {
@@ -88,7 +96,7 @@ TEST(RopeFactorsTest, FactorsOfAnythingElseAreNothing) {
   EXPECT_FALSE(ScalingOfFactors(good.Cast(DType::kF64), c).has_value());
   ModelConfig otherwise = c;
   otherwise.rope_scaling.high_freq_factor = 6;
-  EXPECT_FALSE(ScalingOfFactors(*RopeFactors(otherwise), c).has_value());
+  EXPECT_FALSE(ScalingOfFactors(FactorsOf(otherwise), c).has_value());
 }
 
 }  // namespace

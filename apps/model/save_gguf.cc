@@ -10,7 +10,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "absl/types/optional.h"
 #include "apps/text/gguf_export.h"
 #include "autograd/parameter.h"
 #include "nn/gguf_architecture.h"
@@ -67,8 +66,7 @@ absl::StatusOr<const GgufArchitecture*> ArchitectureOf(const ModelConfig& config
 absl::StatusOr<std::vector<GgufSpec>> PlanTensors(const GgufArchitecture& architecture, const ModelConfig& config,
                                                   const TensorSource& source, const std::string& type) {
   std::vector<GgufSpec> specs;
-  if (const absl::optional<Tensor> factors = RopeFactors(config))
-    specs.push_back({kRopeFactors, FindGgufFormat("F32"), factors->shape()});
+  for (const RopeTensor& t : RopeTensors(config)) specs.push_back({t.name, FindGgufFormat("F32"), t.factors.shape()});
   for (const TensorInfo& t : source.tensors()) {
     const std::string name = GgufName(architecture, t.name);
     if (name.empty())
@@ -139,6 +137,7 @@ absl::StatusOr<std::unique_ptr<GgufWriter>> WriteGguf(const std::string& path, c
   if (absl::Status s = CheckGgufType(options.type); !s.ok()) return s;
   const absl::StatusOr<const GgufArchitecture*> architecture = ArchitectureOf(config);
   if (!architecture.ok()) return architecture.status();
+  if (absl::Status s = CheckGgufRope(config); !s.ok()) return s;
   absl::StatusOr<std::vector<GgufSpec>> specs = PlanTensors(**architecture, config, source, options.type);
   if (!specs.ok()) return specs.status();
   GgufValues values;
@@ -147,8 +146,8 @@ absl::StatusOr<std::unique_ptr<GgufWriter>> WriteGguf(const std::string& path, c
   text::AddTokenizerValues(tokenizer, &values);
   absl::StatusOr<std::unique_ptr<GgufWriter>> writer = GgufWriter::Create(path, values, *std::move(specs));
   if (!writer.ok()) return writer;
-  if (const absl::optional<Tensor> factors = RopeFactors(config)) {
-    if (absl::Status s = (*writer)->Write(kRopeFactors, *factors); !s.ok()) return s;
+  for (const RopeTensor& t : RopeTensors(config)) {
+    if (absl::Status s = (*writer)->Write(t.name, t.factors); !s.ok()) return s;
   }
   for (const TensorInfo& t : source.tensors()) {
     const absl::StatusOr<Tensor> w = source.Read(t.name);

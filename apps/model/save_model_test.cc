@@ -46,8 +46,8 @@ void ExpectSameTensors(const TensorSource& a, const TensorSource& b) {
 }
 
 TEST(SaveModelTest, WhatIsOpenedAndSavedIsTheSameModelToTheBit) {
-  for (const char* name :
-       {"gemma2", "gemma3", "gpt2", "llama_tied", "llama_untied", "llama3_rope", "mistral", "phi3", "qwen2", "qwen3"}) {
+  for (const char* name : {"gemma2", "gemma3", "gpt2", "llama_tied", "llama_untied", "llama3_rope", "mistral", "phi3",
+                           "phi3_long", "qwen2", "qwen3", "qwen3_yarn"}) {
     SCOPED_TRACE(name);
     const OpenedModel m = Open(TinyModel(name));
     const OpenedModel again = Open(Save(m, MergedSource(*m.lm, DType::kF32), {.dtype = DType::kF32}));

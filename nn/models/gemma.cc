@@ -45,15 +45,15 @@ void GemmaLayer::Visit(Visitor& v) {
 Gemma::Gemma(const ModelConfig& c, DType compute_dtype)
     : CausalLm(c, compute_dtype),
       embed_scale_(EmbedScale(c.hidden_size, compute_dtype)),
-      rotary_(tensor::RopeFrequencies(c.rope_theta, c.head_dim, c.rope_scaling)),
-      local_rotary_(c.rope_local_theta > 0 ? Rotary(tensor::RopeFrequencies(c.rope_local_theta, c.head_dim)) : rotary_),
+      rotary_(c.rope_theta, c.head_dim, c.rope_scaling),
+      local_rotary_(c.rope_local_theta > 0 ? Rotary(c.rope_local_theta, c.head_dim) : rotary_),
       norm_(c.hidden_size, c.rms_norm_eps, kStored) {
   for (int64_t i = 0; i < c.num_layers; ++i) layers_.push_back(std::make_unique<GemmaLayer>(c, i));
 }
 
 Variable Gemma::Hidden(const Batch& batch, KvCache* cache) {
-  const tensor::RopeTable everywhere = rotary_(batch.positions);
-  const tensor::RopeTable local = local_rotary_(batch.positions);
+  const tensor::RopeTable everywhere = rotary_(batch.positions, cache);
+  const tensor::RopeTable local = local_rotary_(batch.positions, cache);
   const Variable embedded = Scale(embed()(batch.tokens, compute_dtype()), embed_scale_);
   const Variable h =
       run_layers()(embedded, layers_, [batch, everywhere, local, cache](GemmaLayer& layer, const Variable& x) {

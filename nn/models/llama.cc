@@ -29,13 +29,13 @@ void LlamaLayer::Visit(Visitor& v) {
 
 Llama::Llama(const ModelConfig& c, DType compute_dtype)
     : CausalLm(c, compute_dtype),
-      rotary_(tensor::RopeFrequencies(c.rope_theta, c.head_dim, c.rope_scaling)),
+      rotary_(c.rope_theta, c.head_dim, c.rope_scaling),
       norm_(c.hidden_size, c.rms_norm_eps) {
   for (int64_t i = 0; i < c.num_layers; ++i) layers_.push_back(std::make_unique<LlamaLayer>(c, i));
 }
 
 Variable Llama::Hidden(const Batch& batch, KvCache* cache) {
-  const tensor::RopeTable rope = rotary_(batch.positions);
+  const tensor::RopeTable rope = rotary_(batch.positions, cache);
   const Variable h =
       run_layers()(embed()(batch.tokens, compute_dtype()), layers_,
                    [batch, rope, cache](LlamaLayer& layer, const Variable& x) { return layer(x, batch, rope, cache); });

@@ -53,13 +53,13 @@ void Phi3Layer::Visit(Visitor& v) {
 
 Phi3::Phi3(const ModelConfig& c, DType compute_dtype)
     : CausalLm(c, compute_dtype),
-      rotary_(tensor::RopeFrequencies(c.rope_theta, c.rotary_dim(), c.rope_scaling)),
+      rotary_(c.rope_theta, c.rotary_dim(), c.rope_scaling),
       norm_(c.hidden_size, c.rms_norm_eps) {
   for (int64_t i = 0; i < c.num_layers; ++i) layers_.push_back(std::make_unique<Phi3Layer>(c, i));
 }
 
 Variable Phi3::Hidden(const Batch& batch, KvCache* cache) {
-  const tensor::RopeTable rope = rotary_(batch.positions);
+  const tensor::RopeTable rope = rotary_(batch.positions, cache);
   const Variable h =
       run_layers()(embed()(batch.tokens, compute_dtype()), layers_,
                    [batch, rope, cache](Phi3Layer& layer, const Variable& x) { return layer(x, batch, rope, cache); });

@@ -1,6 +1,7 @@
 // Rotary position embedding: the contract of a backend.
 //
 //   rope_table  cos[t,i] = factor * cos(positions[t] * inv_freq[i]),  sin likewise.     cos, sin [tokens, n/2]
+//               inv_freq may be [2, n/2]: its second row counts if any position is long_from or more, else its first.
 //   rope        rotates each pair (a, b) of x by the angle of its token:
 //                 y_a = a*cos - b*sin,  y_b = b*cos + a*sin                             x, y [tokens, heads, head_dim]
 //               split-half: pair i is elements i and i + n/2; interleaved: 2i and 2i + 1. The elements of a head
@@ -21,7 +22,8 @@
 namespace lorikeet {
 
 struct RopeKernels {
-  void (*rope_table)(View positions, View inv_freq, double factor, View cos, View sin, LaunchContext) = nullptr;
+  void (*rope_table)(View positions, View inv_freq, double factor, int64_t long_from, View cos, View sin,
+                     LaunchContext) = nullptr;
   void (*rope)(View x, View cos, View sin, bool interleaved, bool inverse, View y, LaunchContext) = nullptr;
 };
 

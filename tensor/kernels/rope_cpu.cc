@@ -22,6 +22,22 @@ int64_t TokenGrain(int64_t elements_per_token) {
   return std::max<int64_t>(1, kGrainElements / std::max<int64_t>(1, elements_per_token));
 }
 
+bool AnyFrom(const View& positions, int64_t from) {
+  const int32_t* p = positions.ptr<const int32_t>();
+  for (int64_t t = 0; t < positions.dims[0]; ++t) {
+    if (p[t * positions.strides[0]] >= from) return true;
+  }
+  return false;
+}
+
+// The row of inv_freq that counts.
+View RowFor(const View& positions, const View& inv_freq, int64_t long_from) {
+  if (inv_freq.rank == 1) return inv_freq;
+  const int64_t row = AnyFrom(positions, long_from) ? 1 : 0;
+  char* data = inv_freq.ptr<char>() + row * inv_freq.strides[0] * static_cast<int64_t>(SizeOf(inv_freq.dtype));
+  return {data, inv_freq.dtype, 1, {inv_freq.dims[1]}, {inv_freq.strides[1]}};
+}
+
 template <typename C>
 void Table(const View& positions, const View& inv_freq, double factor, const View& cos, const View& sin) {
   const int64_t half = inv_freq.dims[0];
@@ -102,7 +118,8 @@ void Rotate(const View& x, const View& cos, const View& sin, bool interleaved, b
   });
 }
 
-void RopeTableEntry(View positions, View inv_freq, double factor, View cos, View sin, LaunchContext) {
+void RopeTableEntry(View positions, View both, double factor, int64_t long_from, View cos, View sin, LaunchContext) {
+  const View inv_freq = RowFor(positions, both, long_from);
   if (inv_freq.dtype == DType::kF64) return Table<double>(positions, inv_freq, factor, cos, sin);
   Table<float>(positions, inv_freq, factor, cos, sin);
 }

@@ -38,13 +38,30 @@ void RequireF32(const View& table) {
   std::abort();
 }
 
+// The row of inv_freq that counts, alike in every thread: each block looks at all positions, which are few.
+__device__ const float* FrequenciesFor(const View& positions, const View& inv_freq, int64_t long_from) {
+  if (inv_freq.rank == 1) return Data<float>(inv_freq);
+  __shared__ int any;
+  if (threadIdx.x == 0) any = 0;
+  __syncthreads();
+  int mine = 0;
+  for (int64_t t = threadIdx.x; t < positions.dims[0]; t += blockDim.x) {
+    mine |= Data<int32_t>(positions)[t * positions.strides[0]] >= long_from;
+  }
+  if (mine != 0) atomicMax(&any, 1);
+  __syncthreads();
+  return Data<float>(inv_freq) + (any != 0 ? inv_freq.strides[0] : 0);
+}
+
 // The angle is rounded to f32, its sine and cosine are not: f32 argument reduction loses digits where angles are large.
-__global__ void RopeTableKernel(View positions, View inv_freq, double factor, View cosines, View sines) {
-  const int64_t half = inv_freq.dims[0], n = positions.dims[0] * half;
+__global__ void RopeTableKernel(View positions, View inv_freq, double factor, int64_t long_from, View cosines,
+                                View sines) {
+  const float* frequency = FrequenciesFor(positions, inv_freq, long_from);
+  const int64_t half = cosines.dims[1], n = positions.dims[0] * half, apart = inv_freq.strides[inv_freq.rank - 1];
   for (int64_t at = FirstIndex(); at < n; at += IndexStride()) {
     const int64_t t = at / half, i = at % half;
     const float position = static_cast<float>(Data<int32_t>(positions)[t * positions.strides[0]]);
-    const double angle = static_cast<double>(position * Data<float>(inv_freq)[i * inv_freq.strides[0]]);
+    const double angle = static_cast<double>(position * frequency[i * apart]);
     const double c = cos(angle), s = sin(angle);
     Data<float>(cosines)[t * cosines.strides[0] + i * cosines.strides[1]] = static_cast<float>(factor * c);
     Data<float>(sines)[t * sines.strides[0] + i * sines.strides[1]] = static_cast<float>(factor * s);
@@ -185,13 +202,14 @@ __global__ void __launch_bounds__(kBlockThreads) RopeKernel(const __grid_constan
   }
 }
 
-void RopeTable(View positions, View inv_freq, double factor, View cos, View sin, LaunchContext context) {
+void RopeTable(View positions, View inv_freq, double factor, int64_t long_from, View cos, View sin,
+               LaunchContext context) {
   RequireF32(inv_freq);
   const int64_t n = cos.size();
   if (n == 0) return;
-  CheckCuda(
-      Launch(RopeTableKernel, GridFor(n), kBlockThreads, 0, StreamOf(context), positions, inv_freq, factor, cos, sin),
-      "rope_table");
+  CheckCuda(Launch(RopeTableKernel, GridFor(n), kBlockThreads, 0, StreamOf(context), positions, inv_freq, factor,
+                   long_from, cos, sin),
+            "rope_table");
 }
 
 void Rope(View x, View cos, View sin, bool interleaved, bool inverse, View y, LaunchContext context) {

@@ -1,5 +1,6 @@
 // The CUDA rotary embedding against the CPU's.
 #include <cstdint>
+#include <numeric>
 #include <vector>
 
 #include "absl/types/span.h"
@@ -69,10 +70,26 @@ TEST_P(RopeCudaTest, TablesAgreeFarOut) {
   const Tensor positions = Tensor::From<int32_t>({0, 1, 100, 4095, 131071, 1000003}, {6});
   const Pair inv_freq = Of(Tensor::From<float>({1, 0.7498942f, 0.1f, 1e-4f, 3.1e-7f}, {5}));
   const Pair cos = Result({6, 5}, DType::kF32), sin = Result({6, 5}, DType::kF32);
-  kCpuRope.rope_table(positions.view(), inv_freq.cpu.view(), 1.25, cos.cpu.view(), sin.cpu.view(), {});
-  kCudaRope.rope_table(positions.To(Cuda(0)).view(), inv_freq.cuda.view(), 1.25, cos.cuda.view(), sin.cuda.view(), {});
+  kCpuRope.rope_table(positions.view(), inv_freq.cpu.view(), 1.25, INT64_MAX, cos.cpu.view(), sin.cpu.view(), {});
+  kCudaRope.rope_table(positions.To(Cuda(0)).view(), inv_freq.cuda.view(), 1.25, INT64_MAX, cos.cuda.view(),
+                       sin.cuda.view(), {});
   EXPECT_TRUE(Agree(cos.cuda, cos.cpu, 1.2e-7, 1));
   EXPECT_TRUE(Agree(sin.cuda, sin.cpu, 1.2e-7, 1));
+}
+
+// More positions than a block has threads; the longest is among the last.
+TEST_P(RopeCudaTest, TheLongestPositionSaysWhichRowOfFrequenciesCounts) {
+  std::vector<int32_t> p(3000);
+  std::iota(p.begin(), p.end(), 0);
+  const Tensor positions = Tensor::From<int32_t>(p, {3000}), there = positions.To(Cuda(0));
+  const Pair rows = Of(Tensor::From<float>({1, 0.1f, 0.01f, 0.5f, 0.02f, 1e-3f}, {2, 3}));
+  for (const int64_t long_from : {2999, 3000}) {
+    const Pair cos = Result({3000, 3}, DType::kF32), sin = Result({3000, 3}, DType::kF32);
+    kCpuRope.rope_table(positions.view(), rows.cpu.view(), 1, long_from, cos.cpu.view(), sin.cpu.view(), {});
+    kCudaRope.rope_table(there.view(), rows.cuda.view(), 1, long_from, cos.cuda.view(), sin.cuda.view(), {});
+    EXPECT_TRUE(Agree(cos.cuda, cos.cpu, 1.2e-7, 1)) << long_from;
+    EXPECT_TRUE(Agree(sin.cuda, sin.cpu, 1.2e-7, 1)) << long_from;
+  }
 }
 
 INSTANTIATE_CUDA_TEST_SUITE(RopeCudaTest);

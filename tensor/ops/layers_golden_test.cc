@@ -12,6 +12,7 @@
 #include "tensor/ops/each_target.h"
 #include "tensor/ops/norm.h"
 #include "tensor/ops/rope.h"
+#include "tensor/ops/rope_scaling.h"
 #include "tensor/ops/testing.h"
 #include "tensor/tensor.h"
 

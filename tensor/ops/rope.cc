@@ -1,10 +1,7 @@
 #include "tensor/ops/rope.h"
 
-#include <cmath>
-#include <numbers>
-#include <vector>
+#include <cstdint>
 
-#include "absl/types/span.h"
 #include "tensor/check.h"
 #include "tensor/device.h"
 #include "tensor/kernels/rope.h"
@@ -15,17 +12,6 @@ namespace lorikeet::tensor {
 namespace {
 
 const RopeKernels& KernelsFor(Device device) { return device.is_cpu() ? kCpuRope : kCudaRope; }
-
-double Scaled(double frequency, const RopeScaling& s) {
-  if (s.kind == RopeScaling::Kind::kNone) return frequency;
-  if (s.kind == RopeScaling::Kind::kLinear) return frequency / s.factor;
-  const double wavelength = 2 * std::numbers::pi / frequency;
-  const double context = static_cast<double>(s.original_max_position);
-  if (wavelength > context / s.low_freq_factor) return frequency / s.factor;
-  if (wavelength < context / s.high_freq_factor) return frequency;
-  const double smooth = (context / wavelength - s.low_freq_factor) / (s.high_freq_factor - s.low_freq_factor);
-  return (1 - smooth) * frequency / s.factor + smooth * frequency;
-}
 
 void CheckTable(const char* op, const Tensor& x, const RopeTable& table) {
   LORIKEET_CHECK(x.defined() && x.rank() == 3 && IsFloat(x.dtype()))
@@ -53,28 +39,17 @@ Tensor Rotated(const char* op, const Tensor& x, const RopeTable& table, RopeLayo
 
 }  // namespace
 
-Tensor RopeFrequencies(double theta, int64_t head_dim, const RopeScaling& scaling, DType dtype) {
-  LORIKEET_CHECK(theta > 0 && head_dim >= 0 && head_dim % 2 == 0)
-      << "RopeFrequencies: theta " << theta << ", head_dim " << head_dim << " (must be even)";
-  LORIKEET_CHECK(dtype == DType::kF32 || dtype == DType::kF64) << "RopeFrequencies: dtype " << Name(dtype);
-  std::vector<double> f(static_cast<size_t>(head_dim / 2));
-  for (size_t i = 0; i < f.size(); ++i) {
-    f[i] = Scaled(std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(head_dim)), scaling);
-  }
-  return Tensor::From(absl::MakeConstSpan(f), {head_dim / 2}).Cast(dtype);
-}
-
-RopeTable MakeRopeTable(const Tensor& positions, const Tensor& inv_freq, double factor) {
+RopeTable MakeRopeTable(const Tensor& positions, const Tensor& inv_freq, double factor, int64_t long_from) {
   LORIKEET_CHECK(positions.defined() && positions.rank() == 1 && positions.dtype() == DType::kI32)
       << "MakeRopeTable: positions is " << Describe(positions) << ", expected i32[tokens]";
-  LORIKEET_CHECK(inv_freq.defined() && inv_freq.rank() == 1 &&
+  LORIKEET_CHECK(inv_freq.defined() && (inv_freq.rank() == 1 || (inv_freq.rank() == 2 && inv_freq.dim(0) == 2)) &&
                  (inv_freq.dtype() == DType::kF32 || inv_freq.dtype() == DType::kF64))
-      << "MakeRopeTable: inv_freq is " << Describe(inv_freq) << ", expected f32[head_dim/2]";
+      << "MakeRopeTable: inv_freq is " << Describe(inv_freq) << ", expected f32[head_dim/2] or f32[2,head_dim/2]";
   const Device device = positions.device();
   const auto kernel = KernelOrDie(KernelsFor(device).rope_table, "MakeRopeTable", positions);
-  const Shape shape = {positions.dim(0), inv_freq.dim(0)};
+  const Shape shape = {positions.dim(0), inv_freq.dim(-1)};
   RopeTable table{Tensor::Empty(shape, inv_freq.dtype(), device), Tensor::Empty(shape, inv_freq.dtype(), device)};
-  kernel(positions.view(), inv_freq.To(device).view(), factor, table.cos.view(), table.sin.view(), {});
+  kernel(positions.view(), inv_freq.To(device).view(), factor, long_from, table.cos.view(), table.sin.view(), {});
   return table;
 }
 

@@ -2,12 +2,13 @@
 
 #include <cmath>
 #include <cstdint>
-#include <numbers>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
 #include "tensor/dtype.h"
 #include "tensor/ops/gradcheck.h"
+#include "tensor/ops/rope_scaling.h"
 #include "tensor/ops/testing.h"
 #include "tensor/shape.h"
 #include "tensor/tensor.h"
@@ -99,36 +100,16 @@ TEST(RopeTest, TheFactorScalesTheTable) {
   EXPECT_TRUE(IsClose(half.cos, want, 1e-7));
 }
 
-TEST(RopeFrequenciesTest, ArePowersOfTheta) {
-  const Tensor f = RopeFrequencies(10000, 8, {}, DType::kF64);
-  EXPECT_TRUE(IsClose(f, {1, 0.1, 0.01, 0.001}, 1e-15));
-  EXPECT_EQ(RopeFrequencies(500000, 64).dtype(), DType::kF32);
-}
-
-TEST(RopeFrequenciesTest, LinearScalingDividesAll) {
-  const RopeScaling scaling{.kind = RopeScaling::Kind::kLinear, .factor = 4};
-  EXPECT_TRUE(IsClose(RopeFrequencies(10000, 8, scaling, DType::kF64), {0.25, 0.025, 0.0025, 0.00025}, 1e-15));
-}
-
-TEST(RopeFrequenciesTest, Llama3ScalingKeepsShortWavelengthsAndStretchesLongOnes) {
-  const RopeScaling scaling{.kind = RopeScaling::Kind::kLlama3, .factor = 8, .original_max_position = 8192};
-  const std::vector<double> plain = Values(RopeFrequencies(500000, 128, {}, DType::kF64));
-  const std::vector<double> got = Values(RopeFrequencies(500000, 128, scaling, DType::kF64));
-  int kept = 0, divided = 0, between = 0;
-  for (size_t i = 0; i < plain.size(); ++i) {
-    const double wavelength = 2 * std::numbers::pi / plain[i];
-    if (wavelength < 8192 / 4.0) {
-      kept += got[i] == plain[i];
-    } else if (wavelength > 8192) {
-      divided += got[i] == plain[i] / 8;
-    } else {
-      between += got[i] < plain[i] && got[i] > plain[i] / 8;
-    }
+TEST(RopeTest, OfTwoRowsOfFrequenciesTheLongestPositionSaysWhich) {
+  const Tensor rows = Tensor::From<float>({1, 0.5f, 0.25f, 3, 2, 1.5f}, {2, 3});
+  const auto row = [&](int64_t i) { return rows.Slice(0, i, i + 1).Reshape({3}); };
+  for (const auto& [long_from, expected] : {std::pair<int64_t, int64_t>{4095, 1}, {4096, 0}, {INT64_MAX, 0}, {0, 1}}) {
+    const RopeTable got = MakeRopeTable(kPositions, rows, 1.5, long_from);
+    const RopeTable want = MakeRopeTable(kPositions, row(expected), 1.5);
+    EXPECT_TRUE(SameBits(got.cos, want.cos)) << long_from;
+    EXPECT_TRUE(SameBits(got.sin, want.sin)) << long_from;
   }
-  EXPECT_EQ(kept + divided + between, 64);
-  EXPECT_GT(kept, 0);
-  EXPECT_GT(divided, 0);
-  EXPECT_GT(between, 0);
+  EXPECT_EQ(MakeRopeTable(Tensor::Zeros({0}, DType::kI32), rows, 1, 0).cos.shape(), (Shape{0, 3}));
 }
 
 TEST(RopeTest, BitsDoNotDependOnTheNumberOfThreads) {

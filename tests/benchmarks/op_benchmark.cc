@@ -34,6 +34,7 @@
 #include "tensor/ops/norm.h"
 #include "tensor/ops/random.h"
 #include "tensor/ops/rope.h"
+#include "tensor/ops/rope_scaling.h"
 #include "tensor/random.h"
 #include "tensor/shape.h"
 #include "tensor/tensor.h"

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.numpy import save_file
+from transformers.modeling_rope_utils import dynamic_rope_update
 from transformers.utils import logging
 from transformers.models.gemma2 import modeling_gemma2
 from transformers.models.gemma3 import modeling_gemma3
@@ -41,6 +42,7 @@ def use_true_f64():
     def rms_norm(self, x):
         return self.weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.variance_epsilon))
 
+    @dynamic_rope_update  # takes the frequencies of long sequences where a scheme has such
     def rotary(self, x, position_ids):
         angle = position_ids[..., None].to(x.dtype) * self.inv_freq.to(x.dtype)
         angle = torch.cat((angle, angle), dim=-1)

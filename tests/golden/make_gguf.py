@@ -12,7 +12,7 @@ import gguf
 import numpy as np
 import torch
 from safetensors.numpy import load_file
-from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig
+from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, Phi3Config
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from common import HERE, close, save, use_true_f64
@@ -128,6 +128,23 @@ def add_sizes(writer, config, rope_theta=None):
     writer.add_vocab_size(config["vocab_size"])
 
 
+def add_longrope(writer, config):
+    """As the converter's Phi3MiniModel: the scheme has no name, its tensors and its attention factor say it."""
+    scaling, original = config["rope_scaling"], config["original_max_position_embeddings"]
+    _, attention_factor = ROPE_INIT_FUNCTIONS["longrope"](Phi3Config(**config), "cpu")
+    writer.add_rope_scaling_orig_ctx_len(original)
+    writer.add_rope_scaling_attn_factors(attention_factor)
+    for length in ("long", "short"):
+        writer.add_tensor(f"rope_factors_{length}.weight", np.array(scaling[f"{length}_factor"], dtype=np.float32))
+
+
+def add_yarn(writer, config):
+    scaling = config["rope_scaling"]
+    writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+    writer.add_rope_scaling_factor(scaling["factor"])
+    writer.add_rope_scaling_orig_ctx_len(scaling["original_max_position_embeddings"])
+
+
 def make_model(name, arch, rope_factors=None):
     """A model of models/ as GGUF."""
     directory = os.path.join(HERE, "models", name)
@@ -138,12 +155,18 @@ def make_model(name, arch, rope_factors=None):
         writer.add_key_length(config["head_dim"])
         writer.add_value_length(config["head_dim"])
     if arch == "phi3":
-        writer.add_sliding_window(config["sliding_window"])
+        if config["sliding_window"] is not None:
+            writer.add_sliding_window(config["sliding_window"])
         writer.add_rope_dimension_count(int(config["partial_rotary_factor"] * config["hidden_size"]) // config["num_attention_heads"])
     if arch in ("qwen3", "phi3") or rope_factors is not None:
         writer.add_tokenizer_model("none")  # without a vocabulary, for llama.cpp
     if rope_factors is not None:
         writer.add_tensor("rope_freqs.weight", rope_factors)
+    kind = (config["rope_scaling"] or {}).get("rope_type")
+    if kind == "longrope":
+        add_longrope(writer, config)
+    if kind == "yarn":
+        add_yarn(writer, config)
     add_tensors(writer, arch, config, load_file(os.path.join(directory, "model.safetensors")))
     finish(writer)
 
@@ -223,5 +246,8 @@ make_model("llama3_rope", "llama", make_rope_factors("llama3_rope"))
 make_model("llama_tied", "llama")
 make_model("qwen2", "qwen2")
 make_model("qwen3", "qwen3")
+make_model("qwen3_yarn", "qwen3")
 make_model("phi3", "phi3")
+make_model("phi3_long", "phi3")
+make_model("phi3_short", "phi3")
 make_gemmas()

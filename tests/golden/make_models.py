@@ -19,6 +19,9 @@ TINY = dict(vocab_size=97, hidden_size=32, intermediate_size=48, num_hidden_laye
             max_position_embeddings=64, bos_token_id=1, eos_token_id=2, attn_implementation="sdpa", use_cache=True)
 LLAMA3_ROPE = {"rope_type": "llama3", "rope_theta": 500000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
                "original_max_position_embeddings": 64}
+LONGROPE = dict(tie_word_embeddings=True, sliding_window=None, pad_token_id=None, rope_parameters={
+    "rope_type": "longrope", "rope_theta": 10000.0, "partial_rotary_factor": 0.75, "short_factor": [1.0, 1.25, 1.5],
+    "long_factor": [1.5, 4.0, 10.0]})
 MODELS = {
     "llama_tied": (LlamaForCausalLM, LlamaConfig, dict(tie_word_embeddings=True, rms_norm_eps=1e-5)),
     "llama_untied": (LlamaForCausalLM, LlamaConfig, dict(tie_word_embeddings=False, rms_norm_eps=1e-6)),
@@ -45,6 +48,13 @@ MODELS = {
     "phi3": (Phi3ForCausalLM, Phi3Config,
              dict(tie_word_embeddings=False, sliding_window=4, pad_token_id=None,
                   rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.75})),
+    # The sequences of 11 are longer than the original context, and shorter.
+    "phi3_long": (Phi3ForCausalLM, Phi3Config, dict(LONGROPE, original_max_position_embeddings=8)),
+    "phi3_short": (Phi3ForCausalLM, Phi3Config, dict(LONGROPE, original_max_position_embeddings=16)),
+    # Pairs that keep their frequency, that are divided by 4, and two in between.
+    "qwen3_yarn": (Qwen3ForCausalLM, Qwen3Config, dict(tie_word_embeddings=True, rms_norm_eps=1e-6, head_dim=10,
+                   max_position_embeddings=256, rope_parameters={
+                       "rope_type": "yarn", "rope_theta": 100.0, "factor": 4.0, "original_max_position_embeddings": 64})),
 }
 
 

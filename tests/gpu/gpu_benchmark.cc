@@ -41,6 +41,7 @@
 #include "tensor/ops/random.h"
 #include "tensor/ops/reduce.h"
 #include "tensor/ops/rope.h"
+#include "tensor/ops/rope_scaling.h"
 #include "tensor/ops/softmax.h"
 #include "tensor/random.h"
 #include "tensor/shape.h"

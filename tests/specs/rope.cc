@@ -4,6 +4,7 @@
 #include "autograd/ops/matmul.h"
 #include "autograd/ops/shape.h"
 #include "tensor/ops/rope.h"
+#include "tensor/ops/rope_scaling.h"
 #include "tensor/ops/testing.h"
 #include "tests/testing/op_spec.h"
 

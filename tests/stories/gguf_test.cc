@@ -91,9 +91,10 @@ TEST_P(GgufStory, InF32EveryTensorIsTheMergedOne) {
   const MergedSource merged(*m.base.lm, DType::kF32);
   const std::unique_ptr<GgufFile> file = OpenGguf(path_);
   const GgufModelSource written(*file, m.base.files->config());
-  const bool factors = file->Find("rope_freqs.weight") != nullptr;
   EXPECT_EQ(written.tensors().size(), merged.tensors().size());
-  EXPECT_EQ(factors, GetParam().model == "llama3_rope");
+  for (const auto& [model, tensor] :
+       {std::pair("llama3_rope", "rope_freqs.weight"), {"phi3_long", "rope_factors_long.weight"}})
+    EXPECT_EQ(file->Find(tensor) != nullptr, GetParam().model == model) << tensor;
   for (const TensorInfo& t : merged.tensors())
     EXPECT_TRUE(SameBits(*written.Read(t.name), *merged.Read(t.name))) << t.name;
 }
@@ -123,7 +124,8 @@ TEST_P(GgufStory, PackedEveryWeightIsTheNearestOfItsBlock) {
 INSTANTIATE_TEST_SUITE_P(Models, GgufStory,
                          testing::Values(Case{"llama_untied", "lora"}, Case{"llama_tied", "rslora"},
                                          Case{"qwen2", "dora"}, Case{"qwen3", "qwen3"}, Case{"llama3_rope", ""},
-                                         Case{"mistral", ""}, Case{"phi3", "phi3"}));
+                                         Case{"mistral", ""}, Case{"phi3", "phi3"}, Case{"phi3_long", ""},
+                                         Case{"qwen3_yarn", ""}));
 
 // Every adapted weight of a model.
 class Adapted : public Visitor {
