@@ -4,7 +4,6 @@
 #include <cmath>
 #include <numbers>
 
-#include "absl/types/span.h"
 #include "tensor/check.h"
 #include "tensor/shape.h"
 
