@@ -33,6 +33,7 @@ constexpr const char* kRead[] = {"alpha_pattern",
                                  "r",
                                  "rank_pattern",
                                  "target_modules",
+                                 "trainable_token_indices",
                                  "use_dora",
                                  "use_rslora"};
 
@@ -50,7 +51,6 @@ constexpr const char* kUnsupported[] = {"alora_invocation_tokens",
                                         "megatron_config",
                                         "monteclora_config",
                                         "target_parameters",
-                                        "trainable_token_indices",
                                         "use_bdlora",
                                         "use_qalora",
                                         "velora_config"};
@@ -143,6 +143,13 @@ class Reader {
   }
   void RankPattern(AdapterConfig* c) { Pattern("rank_pattern", IsRank, kRankRule, &c->rank_pattern); }
   void AlphaPattern(AdapterConfig* c) { Pattern("alpha_pattern", IsPositive, "a positive number", &c->alpha_pattern); }
+  void TrainableTokens(AdapterConfig* c) {
+    constexpr char kName[] = "trainable_token_indices";
+    const Json* v = Find(kName);
+    if (v == nullptr || (v->is_array() && v->empty())) return;
+    if (!v->is_object()) return Tokens(kName, "", *v, c);
+    for (const auto& [module, tokens] : v->items()) Tokens(kName, module, tokens, c);
+  }
   void Layers(const char* name, std::vector<int64_t>* out) {
     const Json* v = Find(name);
     if (v == nullptr) return;
@@ -156,6 +163,19 @@ class Reader {
   absl::Status status;
 
  private:
+  // Of one module.
+  void Tokens(const char* name, const std::string& module, const Json& v, AdapterConfig* c) {
+    constexpr char kRule[] = "a list of different token ids, or an object of such lists, as {\"embed_tokens\": [7, 8]}";
+    if (!v.is_array() || v.empty()) return Fail(name, kRule);
+    std::vector<int64_t> tokens;
+    for (const Json& n : v) {
+      const bool id = n.is_number_unsigned() && n.get<uint64_t>() <= INT32_MAX;
+      if (!id || std::count(tokens.begin(), tokens.end(), n.get<int64_t>()) > 0) return Fail(name, kRule);
+      tokens.push_back(n.get<int64_t>());
+    }
+    c->trainable_token_indices.emplace_back(module, std::move(tokens));
+  }
+
   const Json& object_;
   const std::string where_;
 };
@@ -231,6 +251,15 @@ absl::Status ReadAlone(const char* name, absl::string_view text, absl::string_vi
   return f.status;
 }
 
+Json TokensJson(const AdapterConfig& c) {
+  const auto& all = c.trainable_token_indices;
+  if (all.empty()) return nullptr;
+  if (all.size() == 1 && all[0].first.empty()) return all[0].second;
+  Json j = Json::object();
+  for (const auto& [module, tokens] : all) j[module] = tokens;
+  return j;
+}
+
 Json NamesJson(const NamePattern& p) {
   if (p.regex) return *p.regex;
   return p.list.empty() ? Json() : Json(p.list);
@@ -270,6 +299,7 @@ absl::StatusOr<AdapterConfig> ParseAdapterConfig(absl::string_view text, absl::s
   f.List("modules_to_save", &c.modules_to_save);
   f.RankPattern(&c);
   f.AlphaPattern(&c);
+  f.TrainableTokens(&c);
   f.Layers("layers_to_transform", &c.layers_to_transform);
   f.List("layers_pattern", &c.layers_pattern);
   if (const Json* base = f.Find("base_model_name_or_path")) {
@@ -292,14 +322,17 @@ absl::Status ParseAlphaPattern(absl::string_view json, absl::string_view where, 
   return ReadAlone("alpha_pattern", json, where, &Reader::AlphaPattern, config);
 }
 
+absl::Status ParseTrainableTokenIndices(absl::string_view json, absl::string_view where, AdapterConfig* config) {
+  return ReadAlone("trainable_token_indices", json, where, &Reader::TrainableTokens, config);
+}
+
 std::string AdapterConfigToJson(const AdapterConfig& c, const std::vector<std::string>& adapted, bool fan_in_fan_out) {
   // Keys sorted, as PEFT sorts them; but patterns keep their order, because the first match wins.
   std::map<std::string, Json> j;
-  for (const char* name :
-       {"alora_invocation_tokens", "arrow_config", "auto_mapping", "corda_config", "eva_config", "exclude_modules",
-        "kasa_config", "layer_replication", "layers_pattern", "layers_to_transform", "lora_ga_config",
-        "megatron_config", "modules_to_save", "monteclora_config", "revision", "target_parameters",
-        "trainable_token_indices", "use_bdlora", "velora_config"}) {
+  for (const char* name : {"alora_invocation_tokens", "arrow_config", "auto_mapping", "corda_config", "eva_config",
+                           "exclude_modules", "kasa_config", "layer_replication", "layers_pattern",
+                           "layers_to_transform", "lora_ga_config", "megatron_config", "modules_to_save",
+                           "monteclora_config", "revision", "target_parameters", "use_bdlora", "velora_config"}) {
     j[name] = nullptr;
   }
   for (const char* name : {"lora_bias", "use_qalora"}) j[name] = false;
@@ -328,6 +361,7 @@ std::string AdapterConfigToJson(const AdapterConfig& c, const std::vector<std::s
   if (!c.layers_to_transform.empty()) j["layers_to_transform"] = c.layers_to_transform;
   if (!c.layers_pattern.empty()) j["layers_pattern"] = c.layers_pattern;
   j["task_type"] = "CAUSAL_LM";
+  j["trainable_token_indices"] = TokensJson(c);
   j["use_dora"] = c.use_dora;
   j["use_rslora"] = c.use_rslora;
   return Json(j).dump(2, ' ', /*ensure_ascii=*/true, Json::error_handler_t::replace);

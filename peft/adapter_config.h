@@ -51,6 +51,8 @@ struct AdapterConfig {
   std::string bias = "none";                 // which biases train: none, all, or lora_only, those of adapted layers
   std::vector<std::string> modules_to_save;  // modules that train whole, by the ends of their paths
   bool ensure_weight_tying = false;          // modules_to_save may name an embedding that is the head too
+  // Tokens whose rows train, of an embedding or a head by the end of its path; an empty name is the model's embedding.
+  std::vector<std::pair<std::string, std::vector<int64_t>>> trainable_token_indices;
   std::string base_model_name_or_path;
 
   // s: alpha / r, or alpha / sqrt(r).
@@ -61,10 +63,11 @@ struct AdapterConfig {
 absl::StatusOr<AdapterConfig> ParseAdapterConfig(absl::string_view json, absl::string_view where,
                                                  std::vector<std::string>* warnings);
 
-// rank_pattern or alpha_pattern alone, from an object such as {"q_proj": 8}; an empty text is none. `where`: what the
-// text is, a flag say.
+// One field alone, as it would stand in a file: an object such as {"q_proj": 8}, or [49152, 49153]; an empty text is
+// none. `where`: what the text is, a flag say.
 absl::Status ParseRankPattern(absl::string_view json, absl::string_view where, AdapterConfig* config);
 absl::Status ParseAlphaPattern(absl::string_view json, absl::string_view where, AdapterConfig* config);
+absl::Status ParseTrainableTokenIndices(absl::string_view json, absl::string_view where, AdapterConfig* config);
 
 // `adapted` names the modules that carry an adapter; it is written as target_modules where all_linear stood.
 // `fan_in_fan_out`: the adapted weights lie transposed in the base's checkpoint (GPT-2). PEFT wants to know; A and B do

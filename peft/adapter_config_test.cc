@@ -102,7 +102,7 @@ TEST(AdapterConfigTest, ScalingIsAlphaOverRankOrItsRoot) {
 TEST(AdapterConfigTest, WhatChangesTheMeaningIsAnErrorWhenSet) {
   EXPECT_THAT(Complaint("\"layer_replication\":[[0,2]]"),
               AllOf(HasSubstr("test.json"), HasSubstr("layer_replication")));
-  EXPECT_THAT(Complaint("\"trainable_token_indices\":[1]"), HasSubstr("trainable_token_indices"));
+  EXPECT_THAT(Complaint("\"target_parameters\":[\"experts\"]"), HasSubstr("target_parameters"));
   EXPECT_THAT(Complaint("\"lora_bias\":true"), HasSubstr("lora_bias"));
   EXPECT_THAT(Complaint("\"bias\":\"some\""), HasSubstr("\"bias\" is \"some\""));
   EXPECT_THAT(Complaint("\"init_lora_weights\":\"corda\""), HasSubstr("changed base weights"));
@@ -118,11 +118,15 @@ TEST(AdapterConfigTest, WhatTrainsBesideTheAdaptersIsReadAndWritten) {
   AdapterConfig c;
   c.bias = "lora_only", c.modules_to_save = {"lm_head", "norm"}, c.ensure_weight_tying = true;
   c.init_lora_weights = "olora";
+  c.trainable_token_indices = {{"embed_tokens", {7, 3}}, {"lm_head", {9}}};
   const AdapterConfig again = Parsed(AdapterConfigToJson(c, {"q"}));
   EXPECT_EQ(again.bias, "lora_only");
   EXPECT_THAT(again.modules_to_save, ElementsAre("lm_head", "norm"));
   EXPECT_TRUE(again.ensure_weight_tying);
   EXPECT_EQ(again.init_lora_weights, "olora");
+  EXPECT_EQ(again.trainable_token_indices, c.trainable_token_indices);
+  c.trainable_token_indices = {{"", {7, 3}}};
+  EXPECT_EQ(Parsed(AdapterConfigToJson(c, {"q"})).trainable_token_indices, c.trainable_token_indices);
 }
 
 TEST(AdapterConfigTest, LoftqIsAWarning) {
@@ -141,7 +145,9 @@ TEST(AdapterConfigTest, AnUnknownFieldIsAWarning) {
 TEST(AdapterConfigTest, BadValuesNameTheFileAndTheField) {
   for (const char* bad : {"\"r\":0", "\"r\":2.5", "\"r\":1e300", "\"r\":18446744073709551615", "\"lora_alpha\":-1",
                           "\"lora_alpha\":\"8\"", "\"lora_dropout\":1", "\"use_dora\":1", "\"target_modules\":[1]",
-                          "\"rank_pattern\":{\"q\":0}", "\"alpha_pattern\":[1]", "\"layers_to_transform\":[\"x\"]"}) {
+                          "\"rank_pattern\":{\"q\":0}", "\"alpha_pattern\":[1]", "\"layers_to_transform\":[\"x\"]",
+                          "\"trainable_token_indices\":7", "\"trainable_token_indices\":[1,1]",
+                          "\"trainable_token_indices\":{\"lm_head\":[]}", "\"trainable_token_indices\":[4294967296]"}) {
     const std::string field(bad + 1, std::find(bad + 1, bad + 99, '"'));
     EXPECT_THAT(Complaint(bad), AllOf(HasSubstr("test.json"), HasSubstr(field), HasSubstr("must be"))) << bad;
   }

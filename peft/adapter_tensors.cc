@@ -18,6 +18,7 @@
 #include "peft/dora_map.h"
 #include "peft/inject.h"
 #include "peft/lora_init.h"
+#include "peft/trainable_tokens_map.h"
 #include "peft/whole_modules.h"
 #include "tensor/ops/copy.h"
 #include "tensor/ops/elementwise.h"
@@ -54,7 +55,9 @@ class CollectTensors : public Visitor {
       AddAdapter(absl::StrCat(kDiskPrefix, path), *adapter, slot);
       return;
     }
-    if (slot.map != nullptr && !slot.map->frozen()) {
+    if (dynamic_cast<const TrainableTokensMap*>(slot.map.get()) != nullptr) {
+      Visitor::VisitSlot(path, slot);  // rows lie on disk as they are
+    } else if (slot.map != nullptr && !slot.map->frozen()) {
       slot_ = &slot;
       Visitor::VisitSlot(path, slot);
       slot_ = nullptr;

@@ -45,7 +45,8 @@ struct InjectReport {
 absl::StatusOr<InjectReport> Inject(Module& model, const AdapterConfig& config, RngKey key, const AdapterRun* run,
                                     const TensorSource* original = nullptr);
 
-// Replaces every adapter by its base; nothing is merged. Returns how many there were.
+// Replaces every adapter by its base; nothing is merged, and what trains beside them stays. Returns how many there
+// were.
 int Eject(Module& model);
 
 // In the model's order; also of a model that trains whole.

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "nn/dense_map.h"
 #include "peft/adapter_map.h"
+#include "peft/trainable_tokens_map.h"
 
 namespace lorikeet {
 namespace {
@@ -17,10 +18,11 @@ class Merger : public Visitor {
 
  protected:
   void VisitSlot(absl::string_view name, MapSlot& slot) override {
-    if (dynamic_cast<const AdapterMap*>(slot.map.get()) == nullptr) return;
+    const bool adapter = dynamic_cast<const AdapterMap*>(slot.map.get()) != nullptr;
+    if (!adapter && dynamic_cast<const TrainableTokensMap*>(slot.map.get()) == nullptr) return;
     slot.map = std::make_unique<DenseMap>(
         Parameter{.name = absl::StrCat(name, ".weight"), .value = slot.map->Dense(), .trainable = false});
-    ++count;
+    count += adapter ? 1 : 0;
   }
 };
 

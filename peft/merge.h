@@ -26,7 +26,8 @@
 
 namespace lorikeet {
 
-// Replaces every adapted map by a frozen dense one in the base's dtype. Returns how many there were.
+// Replaces every adapted map, and every one with rows that train, by a frozen dense one in the base's dtype. Returns
+// how many adapters there were.
 int Merge(Module& model);
 
 // The weight of a map, adapted or not, [out, in] in `dtype`, rounded once.

@@ -11,6 +11,7 @@
 #include "nn/dense_map.h"
 #include "nn/nearest_names.h"
 #include "peft/disk_names.h"
+#include "peft/trainable_tokens_map.h"
 #include "tensor/dtype.h"
 
 namespace lorikeet {
@@ -44,6 +45,7 @@ class Collect : public Visitor {
   std::set<std::string> paths;  // of every module
   bool tied = true;             // no slot is the head's own: it is the first embedding
   const MapSlot* embedding = nullptr;
+  std::vector<std::pair<std::string, MapSlot*>> tables;  // embeddings, and the head
 
  protected:
   void VisitLeaf(absl::string_view name, Parameter& p) override {
@@ -60,6 +62,7 @@ class Collect : public Visitor {
     Note(name);
     tied &= !absl::EndsWith(name, kHead);
     if (slot.embedding && embedding == nullptr) embedding = &slot;
+    if (slot.embedding || absl::EndsWith(name, kHead)) tables.emplace_back(name, &slot);
     if (!IsSavedWhole(name, config_)) return;
     found.push_back({.disk_name = absl::StrCat(kDiskPrefix, name, ".weight"),
                      .tied_name = "",
@@ -92,6 +95,52 @@ absl::Status CheckNames(const AdapterConfig& config, const Collect& model) {
   return absl::OkStatus();
 }
 
+// The table that trainable_token_indices calls `name`; nullptr: there is none.
+const std::pair<std::string, MapSlot*>* TableOf(const std::string& name, const Collect& model) {
+  for (const auto& table : model.tables) {
+    if (name.empty() || table.first == name || absl::EndsWith(table.first, "." + name)) return &table;
+  }
+  return nullptr;
+}
+
+absl::Status CheckTable(const std::pair<std::string, MapSlot*>& table, const std::vector<int64_t>& tokens,
+                        const AdapterConfig& config, const std::vector<std::string>& adapted) {
+  const auto& [path, slot] = table;
+  const std::string field = "trainable_token_indices: ";
+  if (IsSavedWhole(path, config))
+    return absl::InvalidArgumentError(absl::StrCat(field, path, " trains whole by modules_to_save"));
+  if (std::count(adapted.begin(), adapted.end(), path) > 0)
+    return absl::InvalidArgumentError(absl::StrCat(field, path, " carries an adapter by target_modules"));
+  const int64_t most = *std::max_element(tokens.begin(), tokens.end());
+  if (most < slot->out_features) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(field, "token ", most, " is outside the vocabulary of ",
+                                                 slot->out_features, " that ", path, " has"));
+}
+
+// The rows of trainable_token_indices, behind what is found already.
+absl::Status FindTokens(const AdapterConfig& config, const std::vector<std::string>& adapted, Collect& model) {
+  std::set<const MapSlot*> seen;
+  for (const auto& [name, tokens] : config.trainable_token_indices) {
+    const std::pair<std::string, MapSlot*>* table = TableOf(name, model);
+    if (table == nullptr) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "trainable_token_indices: \"", name, "\" is neither an embedding nor a head of its own in this model",
+          model.tied && name == kHead ? "; it is the embedding, whose rows train in both places: name that alone"
+                                      : ""));
+    }
+    if (absl::Status s = CheckTable(*table, tokens, config, adapted); !s.ok()) return s;
+    const auto& [path, slot] = *table;
+    if (!seen.insert(slot).second)
+      return absl::InvalidArgumentError(absl::StrCat("trainable_token_indices names ", path, " twice"));
+    model.found.push_back({.disk_name = absl::StrCat(kDiskPrefix, path, ".token_adapter.trainable_tokens_delta"),
+                           .tied_name = "",
+                           .shape = {static_cast<int64_t>(tokens.size()), slot->in_features},
+                           .slot = slot,
+                           .tokens = tokens});
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 bool IsSavedWhole(absl::string_view path, const AdapterConfig& config) {
@@ -114,6 +163,7 @@ absl::StatusOr<std::vector<WholeModule>> FindWholeModules(Module& model, const A
     }
     m.tied_name = absl::StrCat(kDiskPrefix, kHead, ".weight");
   }
+  if (absl::Status s = FindTokens(config, adapted, collect); !s.ok()) return s;
   return std::move(collect.found);
 }
 
@@ -122,6 +172,11 @@ void TrainWhole(const WholeModule& module, absl::optional<Tensor> value) {
     if (value) module.leaf->value = value->Cast(module.leaf->value.dtype()).To(module.leaf->value.device());
     module.leaf->name = module.disk_name;
     module.leaf->trainable = true;
+    return;
+  }
+  if (!module.tokens.empty()) {
+    module.slot->map = std::make_unique<TrainableTokensMap>(std::move(module.slot->map), module.tokens,
+                                                            module.disk_name, value.value_or(Tensor()));
     return;
   }
   LinearMap& base = *module.slot->map;

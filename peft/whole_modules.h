@@ -1,4 +1,4 @@
-// What trains whole beside the adapters: PEFT's modules_to_save, and biases.
+// What trains beside the adapters: PEFT's modules_to_save, biases, and rows of an embedding.
 //
 //   absl::StatusOr<std::vector<WholeModule>> whole = FindWholeModules(*model, config, {"model.layers.0.mlp.up_proj"});
 //   for (const WholeModule& m : *whole) TrainWhole(m, {});           // from the values it has
@@ -8,8 +8,10 @@
 // module train, in f32. bias "all" adds every parameter called bias, "lora_only" those of adapted layers.
 // On disk a tensor has its name in the model after base_model.model.; the bias of an adapted layer has
 // .base_layer.bias. An embedding that is the output head too trains only if ensure_weight_tying says that both are
-// meant; a file then has the one weight twice. Errors (InvalidArgument): a name that matches nothing; a tied embedding
-// without that. Source: PEFT's ModulesToSaveWrapper and _set_trainable.
+// meant; a file then has the one weight twice. trainable_token_indices selects rows of an embedding or of a head
+// (peft/trainable_tokens_map.h); in a tied model those of the embedding are the head's too. Errors (InvalidArgument): a
+// name that matches nothing; a tied embedding without that; a token outside the vocabulary; rows of what trains
+// already. Source: PEFT's ModulesToSaveWrapper, TrainableTokensWrapper and _set_trainable.
 #ifndef LORIKEET_PEFT_WHOLE_MODULES_H_
 #define LORIKEET_PEFT_WHOLE_MODULES_H_
 
@@ -28,13 +30,14 @@
 
 namespace lorikeet {
 
-// A weight, or another parameter: one of slot and leaf is set.
+// A weight, some rows of it, or another parameter: one of slot and leaf is set.
 struct WholeModule {
   std::string disk_name;
   std::string tied_name;  // under which the same weight is on disk again; empty: it is not
   Shape shape;
   MapSlot* slot = nullptr;
   Parameter* leaf = nullptr;
+  std::vector<int64_t> tokens = {};  // the rows; empty: all
 };
 
 // In the model's order; the slots must hold no adapter yet. `adapted` are the paths that are to carry one.

@@ -65,6 +65,30 @@ TEST(WholeModulesTest, ATiedEmbeddingNeedsToBeMeantAsBoth) {
               ElementsAre("base_model.model.model.embed_tokens.weight", "base_model.model.lm_head.weight"));
 }
 
+AdapterConfig Training(const std::string& table, std::vector<int64_t> tokens) {
+  AdapterConfig c;
+  c.trainable_token_indices = {{table, std::move(tokens)}};
+  return c;
+}
+
+TEST(WholeModulesTest, TokensAreRowsOfAnEmbeddingOrAHead) {
+  TinyModel model;
+  EXPECT_THAT(Found(model, Training("", {3, 1})),
+              ElementsAre("base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta"));
+  EXPECT_THAT(Found(model, Training("lm_head", {0})),
+              ElementsAre("base_model.model.lm_head.token_adapter.trainable_tokens_delta"));
+  EXPECT_THAT(Found(model, Training("q_proj", {0})), ElementsAre(HasSubstr("neither an embedding nor a head")));
+  EXPECT_THAT(Found(model, Training("embed_tokens", {1, 999})), ElementsAre(HasSubstr("token 999 is outside")));
+  AdapterConfig twice = Training("embed_tokens", {1});
+  twice.trainable_token_indices.push_back({"", {2}});
+  EXPECT_THAT(Found(model, twice), ElementsAre(HasSubstr("names model.embed_tokens twice")));
+  AdapterConfig whole = Training("", {1});
+  whole.modules_to_save = {"embed_tokens"};
+  EXPECT_THAT(Found(model, whole), ElementsAre(HasSubstr("trains whole by modules_to_save")));
+  TinyModel tied(/*tied=*/true);
+  EXPECT_THAT(Found(tied, Training("lm_head", {0})), ElementsAre(HasSubstr("name that alone")));
+}
+
 TEST(WholeModulesTest, AWholeModuleTrainsInF32OnACopyOfItsOwn) {
   TinyModel model(/*tied=*/false, DType::kBF16);
   const Tensor before = model.head().Dense();

@@ -12,6 +12,7 @@
 #include "nn/load.h"
 #include "nn/module.h"
 #include "peft/adapter_map.h"
+#include "peft/trainable_tokens_map.h"
 #include "tensor/tensor.h"
 
 namespace lorikeet {
@@ -72,7 +73,8 @@ class FormedModel::Replace : public Visitor {
 
  protected:
   void VisitSlot(absl::string_view name, MapSlot& slot) override {
-    const bool adapted = dynamic_cast<AdapterMap*>(slot.map.get()) != nullptr;
+    const bool adapted = dynamic_cast<AdapterMap*>(slot.map.get()) != nullptr ||
+                         dynamic_cast<TrainableTokensMap*>(slot.map.get()) != nullptr;
     if (!adapted && (slot.embedding || name == "lm_head")) return;
     const auto make = [&formed = formed_, &slot, name = std::string(name)](LinearMap& own) {
       absl::StatusOr<Tensor> w = formed.Weight(name, slot, own);

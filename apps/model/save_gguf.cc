@@ -117,10 +117,10 @@ class CollectPairs : public Visitor {
  private:
   const GgufArchitecture& architecture_;
   void RefuseWhole(absl::string_view name) {
-    status.Update(absl::InvalidArgumentError(
-        absl::StrCat(name,
-                     " was trained whole (modules_to_save, bias), which a GGUF adapter cannot hold; merge it into "
-                     "the model instead, with --gguf")));
+    status.Update(absl::InvalidArgumentError(absl::StrCat(
+        name,
+        " trains beside the adapters (modules_to_save, bias, trainable_token_indices), which a GGUF adapter "
+        "cannot hold; merge it into the model instead, with --gguf")));
   }
 };
 

@@ -38,6 +38,8 @@ ABSL_FLAG(std::string, modules_to_save, kDefault.modules_to_save,
           "comma-separated ends of paths: modules that train whole, as lm_head or embed_tokens");
 ABSL_FLAG(bool, ensure_weight_tying, kDefault.ensure_weight_tying,
           "--modules_to_save may name an embedding that is the output head too; both then train as one");
+ABSL_FLAG(std::string, trainable_token_indices, kDefault.trainable_token_indices,
+          "ids of tokens whose embeddings train, as [49152, 49153], or lists of them for each embedding or head");
 ABSL_FLAG(std::string, bias, kDefault.bias, "biases that train: none, all, or lora_only, those of adapted layers");
 ABSL_FLAG(bool, use_rslora, kDefault.use_rslora, "scale by lora_alpha / sqrt(lora_r)");
 ABSL_FLAG(int64_t, max_steps, kDefault.max_steps, "optimizer steps; -1: --num_epochs decides");
@@ -129,6 +131,7 @@ absl::StatusOr<TrainOptions> OptionsFromFlags() {
   LORIKEET_READ_FLAG(init_lora_weights);
   LORIKEET_READ_FLAG(modules_to_save);
   LORIKEET_READ_FLAG(ensure_weight_tying);
+  LORIKEET_READ_FLAG(trainable_token_indices);
   LORIKEET_READ_FLAG(bias);
   LORIKEET_READ_FLAG(max_steps);
   LORIKEET_READ_FLAG(num_epochs);

@@ -84,6 +84,8 @@ absl::StatusOr<AdapterConfig> AdapterConfigFor(const TrainOptions& o) {
     c.layers_to_transform.push_back(layer);
   }
   if (absl::Status s = ParseRankPattern(o.rank_pattern, "--rank_pattern", &c); !s.ok()) return s;
+  if (absl::Status s = ParseTrainableTokenIndices(o.trainable_token_indices, "--trainable_token_indices", &c); !s.ok())
+    return s;
   if (absl::Status s = ParseAlphaPattern(o.alpha_pattern, "--alpha_pattern", &c); !s.ok()) return s;
   return c;
 }
@@ -254,6 +256,7 @@ std::string TrainJob::Fingerprint() const {
                                  o.layers_to_transform));
     if (!o.rank_pattern.empty()) facts.push_back("rank_pattern " + o.rank_pattern);
     if (!o.alpha_pattern.empty()) facts.push_back("alpha_pattern " + o.alpha_pattern);
+    if (!o.trainable_token_indices.empty()) facts.push_back("trainable_token_indices " + o.trainable_token_indices);
     facts.push_back(absl::StrCat("init_lora_weights ", o.init_lora_weights, " modules_to_save ", o.modules_to_save,
                                  " ensure_weight_tying ", o.ensure_weight_tying, " bias ", o.bias));
   }

@@ -127,6 +127,9 @@ absl::Status CheckFull(const TrainOptions& o) {
     return Bad("init_lora_weights", o.init_lora_weights, "nothing with --method=full, which has no adapters");
   if (!o.modules_to_save.empty())
     return Bad("modules_to_save", o.modules_to_save, "nothing with --method=full, which trains every module");
+  if (!o.trainable_token_indices.empty())
+    return Bad("trainable_token_indices", o.trainable_token_indices,
+               "nothing with --method=full, which trains them all");
   if (o.offload_embeddings) return Bad("offload_embeddings", "true", "false with --method=full, which trains them");
   return absl::OkStatus();
 }

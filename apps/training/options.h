@@ -46,6 +46,7 @@ struct TrainOptions {
   std::string init_lora_weights = "true";  // peft/lora_init.h has the names
   std::string modules_to_save;             // comma-separated: modules that train whole, by the ends of their paths
   bool ensure_weight_tying = false;        // modules_to_save may name an embedding that is the head too
+  std::string trainable_token_indices;     // as in adapter_config.json, [49152, 49153]; empty: none
   std::string bias = "none";               // none, all, lora_only
   Nf4Options quant;
 

@@ -1,6 +1,6 @@
 """Adapters written by PEFT on the tiny checkpoints, with logits, loss and adapter gradients.
 
-    python make_adapters.py        (after make_models.py)
+    python make_adapters.py [NAME...]        (after make_models.py)
 
 Values come from an f64 run with the adapter's and the base's f32 values. A and B are both non-zero, and DoRA's magnitudes are
 not the row norms, so that no gradient is zero by construction. The first key of a pattern that matches wins, and PEFT sorts the
@@ -53,6 +53,10 @@ ADAPTERS = {
     "gpt2_qlora": ("gpt2", True, PLAIN | dict(fan_in_fan_out=True)),
     "phi3": ("phi3", False, PLAIN),
     "qwen3": ("qwen3", False, PLAIN),
+    # Rows of an embedding that is the head too, and of either.
+    "tokens_tied": ("llama_tied", False, PLAIN | dict(target_modules=["q_proj"], trainable_token_indices=[3, 96, 17])),
+    "tokens": ("llama_untied", False, PLAIN | dict(
+        target_modules=["q_proj"], trainable_token_indices={"embed_tokens": [5, 41], "lm_head": [2, 80, 9]})),
 }
 # The same adapter as "pissa" and "olora", converted to an ordinary one by PEFT.
 CONVERTED = ("pissa", "olora")
@@ -78,7 +82,7 @@ def fill(model, seed, moved):
                 p.add_(0.1 * torch.randn(p.shape, generator=generator))
             elif "lora_A" in name or "lora_B" in name or "lora_embedding" in name:
                 p.copy_(0.2 * torch.randn(p.shape, generator=generator))
-            elif p.requires_grad and "lora_" not in name:  # whole modules, biases
+            elif p.requires_grad and "lora_" not in name:  # whole modules, biases, rows
                 p.add_(0.1 * torch.randn(p.shape, generator=generator))
             elif "lora_magnitude" in name:
                 p.mul_(0.8 + 0.4 * torch.rand(p.shape, generator=generator))
@@ -126,4 +130,5 @@ def make(name, seed):
 os.chdir(HERE)  # so that adapter_config.json names its base relative to this folder
 use_true_f64()
 for i, name in enumerate(ADAPTERS):
-    make(name, 1000 + 10 * i)
+    if name in (sys.argv[1:] or ADAPTERS):
+        make(name, 1000 + 10 * i)

@@ -188,7 +188,8 @@ const auto kOrdinary = testing::Values(
     GoldenCase{"bias_lora_only", "qwen2"}, GoldenCase{"whole", "llama_untied"}, GoldenCase{"whole_tied", "llama_tied"},
     GoldenCase{"embedding", "llama_untied"}, GoldenCase{"gaussian", "llama_tied"}, GoldenCase{"gemma3", "gemma3"},
     GoldenCase{"gpt2", "gpt2"}, GoldenCase{"gpt2_dora", "gpt2"}, GoldenCase{"gpt2_qlora", "gpt2", true},
-    GoldenCase{"phi3", "phi3"}, GoldenCase{"qwen3", "qwen3"});
+    GoldenCase{"phi3", "phi3"}, GoldenCase{"qwen3", "qwen3"}, GoldenCase{"tokens", "llama_untied"},
+    GoldenCase{"tokens_tied", "llama_tied"});
 const auto kTaking = testing::Values(GoldenCase{"pissa", "llama_untied"}, GoldenCase{"olora", "llama_untied"});
 
 INSTANTIATE_TEST_SUITE_P(Ordinary, AdapterGoldenTest, kOrdinary, NameOf);

@@ -68,6 +68,7 @@ TEST_P(MergeStory, MergedIn16BitsItIsNearTheAdapterAndFarFromTheBase) {
 INSTANTIATE_TEST_SUITE_P(Adapters, MergeStory,
                          testing::Values(Case{"lora", "llama_untied"}, Case{"rslora", "llama_tied"},
                                          Case{"patterns", "llama_untied"}, Case{"regex", "qwen2"},
+                                         Case{"tokens", "llama_untied"}, Case{"tokens_tied", "llama_tied"},
                                          Case{"dora", "qwen2"}, Case{"qlora", "llama_untied", WeightUse::kQuantized},
                                          Case{"qdora", "qwen2", WeightUse::kQuantized}, Case{"gemma3", "gemma3"},
                                          Case{"gpt2", "gpt2"}, Case{"gpt2_dora", "gpt2"},

@@ -74,6 +74,8 @@ TEST(StartsTest, WhatWasTrainedIsWhatIsReadBack) {
       {"llama_untied", "--target_modules=embed_tokens,lm_head"},
       {"llama_untied",
        "'--rank_pattern={\"0.self_attn.q_proj\": 2, \"q_proj|v_proj\": 6}' '--alpha_pattern={\"up_proj\": 3.5}'"},
+      {"llama_tied", "--trainable_token_indices=[70,71]"},
+      {"llama_untied", "'--trainable_token_indices={\"embed_tokens\": [70, 71], \"lm_head\": [68]}' --method=dora"},
       {"qwen2", "--bias=all --target_modules=q_proj,o_proj"},
       {"qwen2", "--bias=lora_only --layers_to_transform=1 --exclude_modules=down_proj"},
   };
@@ -147,6 +149,13 @@ TEST(StartsTest, WhatMakesNoSenseIsRefused) {
       {"--alpha_pattern=null", "as {\"q_proj\": 8}"},
       {"'--alpha_pattern={\"(\": 8}'", "("},
       {"--target_modules=embed_tokens --method=dora", "use_dora is not supported"},
+      {"--trainable_token_indices=[97]", "token 97 is outside the vocabulary of 97"},
+      {"--trainable_token_indices=[3,3]", "a list of different token ids"},
+      {"--trainable_token_indices=[-1]", "a list of different token ids"},
+      {"'--trainable_token_indices={\"q_proj\": [3]}'", "\"q_proj\" is neither an embedding nor a head"},
+      {"--trainable_token_indices=[3] --modules_to_save=embed_tokens", "trains whole by modules_to_save"},
+      {"--trainable_token_indices=[3] --target_modules=embed_tokens", "carries an adapter by target_modules"},
+      {"--trainable_token_indices=[3] --method=full", "--method=full"},
   };
   for (const auto& [flags, says] : cases) {
     const std::string out = FreshPath("bad");

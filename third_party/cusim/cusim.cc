@@ -277,6 +277,36 @@ void RunWarp(void (*f)(void* const lanes[32]), void* mine) {
   Collective(~0u, Op::kRun, reinterpret_cast<uint64_t>(&call), 0);
 }
 
+uint64_t Combined(Op op, uint64_t all, uint64_t value, int lane) {
+  switch (op) {
+    case Op::kBallot:
+      return all | value << lane;
+    case Op::kAdd:
+      return all + value;
+    case Op::kMin:
+      return std::min(all, value);
+    case Op::kMax:
+      return std::max(all, value);
+    case Op::kAnd:
+      return all & value;
+    case Op::kOr:
+      return all | value;
+    case Op::kXor:
+      return all ^ value;
+    default:
+      return all;
+  }
+}
+
+// Of the lanes in the mask, what each op starts from being its neutral element.
+uint64_t CombinedLanes(Op op, unsigned mask, const Thread* warp) {
+  uint64_t all = op == Op::kMin || op == Op::kAnd ? ~uint64_t{0} : 0;
+  for (int l = 0; l < 32; ++l) {
+    if (mask >> l & 1) all = Combined(op, all, warp[l].value, l);
+  }
+  return all;
+}
+
 uint64_t Collective(unsigned mask, Op op, uint64_t value, int src_lane) {
   Machine& m = machine;
   Thread* t = m.self;
@@ -300,40 +330,7 @@ uint64_t Collective(unsigned mask, Op op, uint64_t value, int src_lane) {
   }
   TSAN(if (op == Op::kSync) __tsan_acquire(hb));
   if (op == Op::kRun) CallOnce(warp);
-  uint64_t all = 0;
-  bool first = true;
-  if (op != Op::kShfl && op != Op::kSync && op != Op::kRun) {
-    for (int l = 0; l < lanes; ++l) {
-      if (!(mask >> l & 1)) continue;
-      uint64_t v = warp[l].value;
-      switch (op) {
-        case Op::kBallot:
-          all |= v << l;
-          break;
-        case Op::kAdd:
-          all += v;
-          break;
-        case Op::kMin:
-          all = first ? v : std::min(all, v);
-          break;
-        case Op::kMax:
-          all = first ? v : std::max(all, v);
-          break;
-        case Op::kAnd:
-          all = first ? v : (all & v);
-          break;
-        case Op::kOr:
-          all |= v;
-          break;
-        case Op::kXor:
-          all ^= v;
-          break;
-        default:
-          break;
-      }
-      first = false;
-    }
-  }
+  const uint64_t all = CombinedLanes(op, mask, warp);
   for (int l = 0; l < lanes; ++l) {
     if (!(mask >> l & 1)) continue;
     Thread& w = warp[l];
