@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
@@ -48,6 +50,17 @@ const GgufFormat* FormatFor(absl::string_view name, const Shape& shape, const st
   const bool large = name == "token_embd.weight" || name == "output.weight";
   const GgufFormat* format = FindGgufFormat(large && absl::StartsWith(type, "Q4") ? "Q8_0" : type);
   return shape[-1] % format->block == 0 ? format : FindGgufFormat("F16");
+}
+
+// llama.cpp takes a model with phi3 in its name for Phi-3 itself, and refuses it without the tokens that this has
+// (0.3.36: "error loading model vocabulary: unordered_map::at"). Such a file is better off without a name.
+std::string NameFor(const std::string& name, const text::GgufTokenizerMetadata& tokenizer) {
+  const std::string lower = absl::AsciiStrToLower(name);
+  if (!absl::StrContains(lower, "phi3") && !absl::StrContains(lower, "phi-3")) return name;
+  for (const char* token : {"</s>", "<s>", "<unk>", "<|endoftext|>"}) {
+    if (!absl::c_linear_search(tokenizer.tokens, token)) return "";
+  }
+  return name;
 }
 
 void AddFileValues(const char* kind, const std::string& name, uint32_t file_type, GgufValues* values) {
@@ -142,7 +155,7 @@ absl::StatusOr<std::unique_ptr<GgufWriter>> WriteGguf(const std::string& path, c
   if (!specs.ok()) return specs.status();
   GgufValues values;
   AddModelValues(config, &values);
-  AddFileValues("model", options.name, FindFileType(options.type)->id, &values);
+  AddFileValues("model", NameFor(options.name, tokenizer), FindFileType(options.type)->id, &values);
   text::AddTokenizerValues(tokenizer, &values);
   absl::StatusOr<std::unique_ptr<GgufWriter>> writer = GgufWriter::Create(path, values, *std::move(specs));
   if (!writer.ok()) return writer;

@@ -29,7 +29,7 @@ namespace lorikeet {
 
 struct SaveGgufOptions {
   std::string type = "F16";  // F32, F16, BF16, Q8_0, Q4_0 or Q4_1
-  std::string name = {};     // general.name; empty: none
+  std::string name = {};     // general.name; empty: none; nor is one written that would have llama.cpp expect Phi-3
 };
 
 // InvalidArgument unless `type` is one of those above.

@@ -72,7 +72,7 @@ void PrintTo(const Case& c, std::ostream* os) { *os << c.model << " " << c.adapt
 
 class GgufStory : public testing::TestWithParam<Case> {
  protected:
-  const std::string model_ = TinyModel(GetParam().model), path_ = FreshDirectory() + "/merged.gguf";
+  const std::string model_ = TinyModel(GetParam().model), path_ = FreshDirectory() + "/" + GetParam().model + ".gguf";
 
   Outcome Merge(const std::string& flags) {
     const Outcome o = RunProgram(absl::StrCat("merge --model=", model_, " --adapter=", Adapter(GetParam().adapter),
@@ -92,6 +92,8 @@ TEST_P(GgufStory, InF32EveryTensorIsTheMergedOne) {
   const std::unique_ptr<GgufFile> file = OpenGguf(path_);
   const GgufModelSource written(*file, m.base.files->config());
   EXPECT_EQ(written.tensors().size(), merged.tensors().size());
+  // The file's, but for one that has llama.cpp expect tokens that this vocabulary lacks.
+  EXPECT_EQ(file->metadata().Has("general.name"), !absl::StrContains(GetParam().model, "phi3"));
   for (const auto& [model, tensor] :
        {std::pair("llama3_rope", "rope_freqs.weight"), {"phi3_long", "rope_factors_long.weight"}})
     EXPECT_EQ(file->Find(tensor) != nullptr, GetParam().model == model) << tensor;
