@@ -46,6 +46,7 @@ struct Setting {
   bool host_embedding = false;
   DType state = DType::kF32;
   bool graphs = false;
+  std::vector<int64_t> tokens = {};  // whose rows of the embedding train
 };
 
 struct Outcome {
@@ -74,6 +75,7 @@ Outcome Train(const Setting& s, Device device) {
   AdapterConfig config;
   config.use_dora = s.dora;
   config.lora_dropout = s.dropout;
+  if (!s.tokens.empty()) config.trainable_token_indices = {{"", s.tokens}};
   if (!s.whole) {
     EXPECT_TRUE(Inject(*lm, config, RngKey{.seed = 1}, &run).ok());
   }
@@ -139,7 +141,11 @@ INSTANTIATE_TEST_SUITE_P(
         Setting{.name = "WholeInGraphs", .model = "llama_tied", .whole = true, .graphs = true},
         Setting{
             .name = "DoraInGraphs", .dora = true, .dropout = 0.1, .checkpointing = Checkpointing::kOn, .graphs = true},
-        Setting{.name = "Gemma2InGraphs", .model = "gemma2", .host_embedding = true, .graphs = true}),
+        Setting{.name = "Gemma2InGraphs", .model = "gemma2", .host_embedding = true, .graphs = true},
+        // Batches on both sides of the original context of 8: the device says which frequencies.
+        Setting{.name = "LongRope", .model = "phi3_long", .graphs = true},
+        Setting{.name = "Tokens", .model = "llama_tied", .four_bit = true, .tokens = {3, 96, 17}},
+        Setting{.name = "TokensInGraphs", .model = "llama_tied", .graphs = true, .tokens = {3, 96, 17}}),
     [](const testing::TestParamInfo<Setting>& info) { return info.param.name; });
 
 TEST(CudaPagedTrainingTest, PagedStateGivesTheBitsOfResidentState) {
@@ -179,7 +185,8 @@ TEST(CudaGenerationTest, GreedyTokensAreTheCpus) {
 // The same kernels on the same numbers, past a change of the views' length.
 TEST(CudaGenerationTest, GraphsHaveTheBitsOfPlainPasses) {
   if (!CudaUnavailable().empty()) GTEST_SKIP() << CudaUnavailable();
-  for (const Setting& s : {Setting{.name = "f32"}, Setting{.name = "nf4", .model = "gemma2", .four_bit = true}}) {
+  for (const Setting& s : {Setting{.name = "f32"}, Setting{.name = "nf4", .model = "gemma2", .four_bit = true},
+                           Setting{.name = "longrope", .model = "phi3_long"}}) {
     SCOPED_TRACE(s.name);
     const std::unique_ptr<CausalLm> lm = Load(s, Cuda(0));
     const ModelConfig& c = lm->config();
