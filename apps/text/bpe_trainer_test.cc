@@ -40,7 +40,7 @@ TEST_P(TrainerOracleTest, LearnsTheReferencesVocabularyFromTheSameStrings) {
   EXPECT_EQ(spec.vocab, want->vocab);
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, TrainerOracleTest, testing::Values("gpt2", "smollm", "qwen2", "qwen35"),
+INSTANTIATE_TEST_SUITE_P(Families, TrainerOracleTest, testing::Values("gpt2", "smollm", "qwen2", "qwen35", "gpt4o"),
                          [](const auto& info) { return std::string(info.param); });
 
 TEST(BpeTrainer, TheOrderOfTheTextsDoesNotMatter) {

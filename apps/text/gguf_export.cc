@@ -28,7 +28,7 @@ absl::Status Inexpressible(absl::string_view what) {
 
 // The name that tells llama.cpp how to cut text, if what else the name implies is so.
 absl::StatusOr<std::string> PreName(const BpeSpec& spec) {
-  const bool is_llama3 = spec.pretokenizer == PretokenizerFamily::kLlama3;
+  const bool ignores = GgufNameSaysIgnoreMerges(spec.pretokenizer);
   const bool is_qwen =
       spec.pretokenizer == PretokenizerFamily::kQwen2 || spec.pretokenizer == PretokenizerFamily::kQwen35;
   const std::string name(GgufNameOfFamily(spec.pretokenizer));
@@ -36,7 +36,7 @@ absl::StatusOr<std::string> PreName(const BpeSpec& spec) {
     return Inexpressible(absl::StrCat("tokenizer.ggml.pre cannot be determined: it cuts text as \"", name, "\" does, ",
                                       what, ", and no name says both"));
   };
-  if (spec.ignore_merges != is_llama3) return unlike(is_llama3 ? "without ignore_merges" : "with ignore_merges");
+  if (spec.ignore_merges != ignores) return unlike(ignores ? "without ignore_merges" : "with ignore_merges");
   if ((spec.normalizer == Normalizer::kNfc) != is_qwen) return unlike(is_qwen ? "without NFC" : "with NFC");
   return name;
 }

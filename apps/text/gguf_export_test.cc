@@ -85,7 +85,7 @@ TEST_P(FamilyExport, TheFileGivesTheReferencesIds) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, FamilyExport, testing::Values("smollm", "llama3", "qwen35"),
+INSTANTIATE_TEST_SUITE_P(Families, FamilyExport, testing::Values("smollm", "llama3", "qwen35", "tekken", "gpt4o"),
                          [](const auto& info) { return std::string(info.param); });
 
 TEST(GgufExportTest, ASentencePieceTokenizerComesBackFromItsScores) {

@@ -102,7 +102,7 @@ absl::Status ReadIds(const GgufTokenizerMetadata& metadata, BpeSpec* spec) {
     const bool known = std::find(spec->stop_ids.begin(), spec->stop_ids.end(), id) != spec->stop_ids.end();
     if (id >= 0 && !known) spec->stop_ids.push_back(id);
   }
-  const bool has_bos = spec->sentencepiece.has_value() || spec->pretokenizer == PretokenizerFamily::kLlama3;
+  const bool has_bos = spec->sentencepiece.has_value() || GgufNameSaysIgnoreMerges(spec->pretokenizer);
   if (metadata.add_bos_token.value_or(has_bos) && spec->bos_id >= 0) spec->prefix_ids.push_back(spec->bos_id);
   if (metadata.add_eos_token.value_or(false) && spec->eos_id >= 0) spec->suffix_ids.push_back(spec->eos_id);
   return absl::OkStatus();
@@ -118,7 +118,7 @@ absl::Status ReadByteLevel(const GgufTokenizerMetadata& metadata, BpeSpec* spec)
     return absl::UnimplementedError("tokenizer.ggml.add_space_prefix is not supported for byte-level BPE");
   }
   spec->pretokenizer = *family;
-  spec->ignore_merges = *family == PretokenizerFamily::kLlama3;
+  spec->ignore_merges = GgufNameSaysIgnoreMerges(*family);
   const bool is_qwen = *family == PretokenizerFamily::kQwen2 || *family == PretokenizerFamily::kQwen35;
   spec->normalizer = is_qwen ? Normalizer::kNfc : Normalizer::kNone;
   if (absl::Status s = ReadTokens(metadata, spec); !s.ok()) return s;

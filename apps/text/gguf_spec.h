@@ -1,8 +1,8 @@
 // The tokenizer.ggml.* values of a GGUF file -> BpeSpec.
 //
-// tokenizer.ggml.model "gpt2" is byte-level BPE. What GGUF does not say follows from its `pre` name: Llama 3 takes
-// whole pieces from the vocabulary before any merge and begins a text with BOS unless add_bos_token says otherwise;
-// Qwen normalizes to NFC.
+// tokenizer.ggml.model "gpt2" is byte-level BPE. What GGUF does not say follows from its `pre` name: Llama 3 and
+// Tekken take whole pieces from the vocabulary before any merge and begin a text with BOS unless add_bos_token says
+// otherwise; Qwen normalizes to NFC.
 //
 // "llama" (and "gemma4") is SentencePiece-style: "▁" comes before every stretch of text between added tokens, as in
 // llama.cpp, unless add_space_prefix says otherwise; without that key Gemma has none. (transformers puts it only before

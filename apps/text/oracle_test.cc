@@ -100,7 +100,7 @@ TEST_P(FamilyTest, WritingTheSpecAndReadingItAgainKeepsEveryId) {
   ExpectEqualIds(*again, ReadGoldenVectors(Path("_special.zst")), true);
 }
 
-constexpr const char* kByteLevel[] = {"gpt2", "smollm", "llama3", "qwen2", "qwen35"};
+constexpr const char* kByteLevel[] = {"gpt2", "smollm", "llama3", "qwen2", "qwen35", "tekken", "gpt4o"};
 constexpr const char* kSentencePiece[] = {"llama2", "mistral", "gemma", "metaspace"};
 
 std::string NameOf(const testing::TestParamInfo<const char*>& info) { return info.param; }

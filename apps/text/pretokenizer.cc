@@ -28,6 +28,16 @@ constexpr Family kFamilies[] = {
      R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"},
     {PretokenizerFamily::kQwen35, "qwen35",
      R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"},
+    // Each once with small letters at its end and once without. Titlecase, modifiers, letters without case and marks
+    // may stand on either side.
+    {PretokenizerFamily::kTekken, "tekken",
+     R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+)"
+     R"(|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*)"
+     R"(|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)"},
+    {PretokenizerFamily::kGpt4o, "gpt4o",
+     R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?)"
+     R"(|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?)"
+     R"(|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)"},
 };
 
 struct GgufName {
@@ -41,6 +51,8 @@ constexpr GgufName kGgufNames[] = {
     {"llama-bpe", PretokenizerFamily::kLlama3}, {"llama3", PretokenizerFamily::kLlama3},
     {"llama-v3", PretokenizerFamily::kLlama3},  {"qwen2", PretokenizerFamily::kQwen2},
     {"qwen35", PretokenizerFamily::kQwen35},    {"deepseek-r1-qwen", PretokenizerFamily::kQwen2},
+    {"tekken", PretokenizerFamily::kTekken},    {"gpt-4o", PretokenizerFamily::kGpt4o},
+    {"llama4", PretokenizerFamily::kGpt4o},
 };
 
 // The insides of PCRE2 classes. Beside \p{..} stand the characters of Unicode 15 and 16 that PCRE2 10.42 does not know.
@@ -51,6 +63,17 @@ constexpr char kLetter[] =
     R"(\x{11390}-\x{113B5}\x{113B7}\x{113D1}\x{113D3}\x{11BC0}-\x{11BE0}\x{11F02}\x{11F04}-\x{11F10})"
     R"(\x{11F12}-\x{11F33}\x{1342F}\x{13441}-\x{13446}\x{13460}-\x{143FA}\x{16100}-\x{1611D}\x{16D40}-\x{16D6C})"
     R"(\x{18CFF}\x{1B132}\x{1B155}\x{1DF25}-\x{1DF2A}\x{1E030}-\x{1E06D}\x{1E4D0}-\x{1E4EB}\x{1E5D0}-\x{1E5ED})"
+    R"(\x{1E5F0}\x{2B739}\x{2EBF0}-\x{2EE5D}\x{31350}-\x{323AF})";
+// The letters again, by their case.
+constexpr char kUpper[] = R"(\p{Lu}\x{1C89}\x{A7CB}-\x{A7CC}\x{A7DA}\x{A7DC}\x{10D50}-\x{10D65})";
+constexpr char kLower[] = R"(\p{Ll}\x{1C8A}\x{A7CD}\x{A7DB}\x{10D70}-\x{10D85}\x{1DF25}-\x{1DF2A})";
+constexpr char kModifier[] =
+    R"(\p{Lm}\x{10D4E}\x{10D6F}\x{16D40}-\x{16D42}\x{16D6B}-\x{16D6C}\x{1E030}-\x{1E06D}\x{1E4EB})";
+constexpr char kOtherLetter[] =
+    R"(\p{Lo}\x{105C0}-\x{105F3}\x{10D4A}-\x{10D4D}\x{10D4F}\x{10EC2}-\x{10EC4}\x{1123F}-\x{11240})"
+    R"(\x{11380}-\x{11389}\x{1138B}\x{1138E}\x{11390}-\x{113B5}\x{113B7}\x{113D1}\x{113D3}\x{11BC0}-\x{11BE0})"
+    R"(\x{11F02}\x{11F04}-\x{11F10}\x{11F12}-\x{11F33}\x{1342F}\x{13441}-\x{13446}\x{13460}-\x{143FA})"
+    R"(\x{16100}-\x{1611D}\x{16D43}-\x{16D6A}\x{18CFF}\x{1B132}\x{1B155}\x{1E4D0}-\x{1E4EA}\x{1E5D0}-\x{1E5ED})"
     R"(\x{1E5F0}\x{2B739}\x{2EBF0}-\x{2EE5D}\x{31350}-\x{323AF})";
 constexpr char kMark[] =
     R"(\p{M}\x{897}\x{CF3}\x{ECE}\x{10D69}-\x{10D6D}\x{10EFC}-\x{10EFF}\x{11241}\x{113B8}-\x{113C0}\x{113C2}\x{113C5})"
@@ -78,7 +101,8 @@ std::string ToPcre2(absl::string_view pattern) {
     };
     const std::string not_space = absl::StrCat("^", kSpace);  // \S stands outside brackets only
     if (put(R"(\p{L})", kLetter) || put(R"(\p{M})", kMark) || put(R"(\p{N})", kNumber) || put(R"(\s)", kSpace) ||
-        put(R"(\S)", not_space)) {
+        put(R"(\S)", not_space) || put(R"(\p{Lu})", kUpper) || put(R"(\p{Ll})", kLower) ||
+        put(R"(\p{Lm})", kModifier) || put(R"(\p{Lo})", kOtherLetter)) {
       continue;
     }
     out.push_back(pattern[i]);
@@ -169,6 +193,10 @@ absl::string_view GgufNameOfFamily(PretokenizerFamily family) {
   }
   LORIKEET_CHECK(false) << "GgufNameOfFamily: a family without a name";
   return "";
+}
+
+bool GgufNameSaysIgnoreMerges(PretokenizerFamily family) {
+  return family == PretokenizerFamily::kLlama3 || family == PretokenizerFamily::kTekken;
 }
 
 class Pretokenizer::Expression {

@@ -29,17 +29,22 @@ enum class PretokenizerFamily {
   kLlama3,  // at most three digits together, contractions in any case
   kQwen2,   // as Llama 3 with digits alone (Qwen2, 2.5, 3)
   kQwen35,  // as Qwen2 with combining marks among the letters
+  kTekken,  // Mistral's from Nemo on: words are cut where capitals follow small letters, digits alone
+  kGpt4o,   // o200k (gpt-oss, Llama 4, Phi-4-mini): the same with contractions in their word, three digits together
 };
 
 absl::string_view FamilyName(PretokenizerFamily family);
 // The expression that tokenizer.json holds for the family.
 absl::string_view FamilyPattern(PretokenizerFamily family);
-// The family whose Split expression this is (Llama 3 and Qwen: those that are written as an expression in the file).
+// The family whose Split expression this is (those that are written as an expression in the file: Llama 3's and later).
 absl::optional<PretokenizerFamily> FamilyOfPattern(absl::string_view pattern);
 // The family that GGUF's tokenizer.ggml.pre names.
 absl::optional<PretokenizerFamily> FamilyOfGgufName(absl::string_view pre);
 // The name to write there.
 absl::string_view GgufNameOfFamily(PretokenizerFamily family);
+// What else that name says to llama.cpp: a piece that is a token stays one whatever the merges say, and a text begins
+// with BOS unless the file speaks of it.
+bool GgufNameSaysIgnoreMerges(PretokenizerFamily family);
 
 class Pretokenizer {
  public:

@@ -37,6 +37,15 @@ TEST(Pretokenizer, Qwen35KeepsMarksWithLetters) {
   EXPECT_EQ(Pieces(PretokenizerFamily::kQwen35, "e\u0301a"), (Strings{"e\u0301a"}));
 }
 
+TEST(Pretokenizer, TekkenAndGpt4oCutWhereCapitalsFollowSmallLetters) {
+  EXPECT_EQ(Pieces(PretokenizerFamily::kTekken, "camelCase HTMLPage's 123\n/x"),
+            (Strings{"camel", "Case", " HTMLPage", "'s", " ", "1", "2", "3", "\n", "/x"}));
+  EXPECT_EQ(Pieces(PretokenizerFamily::kGpt4o, "camelCase HTMLPage'S 1234 =//\nx"),
+            (Strings{"camel", "Case", " HTMLPage'S", " ", "123", "4", " =//\n", "x"}));
+  // Letters without case, and those that Unicode 16 added to small ones and capitals, as U+1C8A and U+1C89.
+  EXPECT_EQ(Pieces(PretokenizerFamily::kTekken, "a\u4E2DB\u1C8A\u1C89x"), (Strings{"a\u4E2D", "B\u1C8A", "\u1C89x"}));
+}
+
 TEST(Pretokenizer, SpaceIsUnicodesWhiteSpace) {
   EXPECT_EQ(Pieces(PretokenizerFamily::kGpt2, "a\u0085\u3000b"), (Strings{"a", "\u0085", "\u3000", "b"}));
   EXPECT_EQ(Pieces(PretokenizerFamily::kGpt2, "\u180E\u200B"), (Strings{"\u180E\u200B"}));  // symbols
@@ -58,7 +67,8 @@ TEST_P(LongRunTest, RunsOfHalfAMegabyteAreCutWithoutLimits) {
 INSTANTIATE_TEST_SUITE_P(Families, LongRunTest,
                          testing::Values(PretokenizerFamily::kGpt2, PretokenizerFamily::kSmolLm,
                                          PretokenizerFamily::kLlama3, PretokenizerFamily::kQwen2,
-                                         PretokenizerFamily::kQwen35),
+                                         PretokenizerFamily::kQwen35, PretokenizerFamily::kTekken,
+                                         PretokenizerFamily::kGpt4o),
                          [](const auto& info) { return std::string(FamilyName(info.param)); });
 
 }  // namespace

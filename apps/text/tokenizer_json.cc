@@ -83,7 +83,7 @@ absl::Status ReadPretokenizer(const json& root, BpeSpec* spec) {
   if (!family.has_value()) {
     return Refuse("pre_tokenizer", absl::StrCat(pre->dump(),
                                                 " is not one of the known families"
-                                                " (gpt2, smollm, llama3, qwen2, qwen35)"));
+                                                " (gpt2, smollm, llama3, qwen2, qwen35, tekken, gpt4o)"));
   }
   spec->pretokenizer = *family;
   return absl::OkStatus();

@@ -307,6 +307,12 @@ TEST(GgufSpec, Llama3BeginsWithBosUnlessTheFileSaysOtherwise) {
   EXPECT_TRUE(TokenizerSpecFromGguf(m)->ignore_merges);
   m.add_bos_token = false;
   EXPECT_TRUE(TokenizerSpecFromGguf(m)->prefix_ids.empty());
+  m.pre = "tekken", m.add_bos_token = {};
+  EXPECT_EQ(TokenizerSpecFromGguf(m)->prefix_ids, std::vector<int32_t>{4});
+  EXPECT_TRUE(TokenizerSpecFromGguf(m)->ignore_merges);
+  m.pre = "gpt-4o";
+  EXPECT_TRUE(TokenizerSpecFromGguf(m)->prefix_ids.empty());
+  EXPECT_FALSE(TokenizerSpecFromGguf(m)->ignore_merges);
 }
 
 template <typename Change>
@@ -320,7 +326,7 @@ void ExpectGgufRefused(Change change, absl::string_view reason) {
 
 TEST(GgufSpec, WhatTheFileGetsWrongIsAnErrorThatNamesTheKey) {
   ExpectGgufRefused([](auto& m) { m.model = "bert"; }, "bert");
-  ExpectGgufRefused([](auto& m) { m.pre = "tekken"; }, "tekken");
+  ExpectGgufRefused([](auto& m) { m.pre = "gpt-neox"; }, "gpt-neox");
   ExpectGgufRefused([](auto& m) { m.add_space_prefix = true; }, "add_space_prefix");
   ExpectGgufRefused([](auto& m) { m.token_type.pop_back(); }, "token_type");
   ExpectGgufRefused([](auto& m) { m.merges = {"a  b"}; }, "merges");

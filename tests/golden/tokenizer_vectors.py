@@ -20,12 +20,18 @@ import make_tokenizer as base
 HERE = os.path.dirname(os.path.abspath(__file__))
 CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 TAIL = r"[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+UPPER, LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+WORDS = rf"[^\r\n\p{{L}}\p{{N}}]?{UPPER}*{LOWER}+!|[^\r\n\p{{L}}\p{{N}}]?{UPPER}+{LOWER}*!"
+SLASHED_TAIL = r"[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 PATTERNS = {
     "llama3": CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+" + TAIL,
     "qwen2": CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+" + TAIL,
     "qwen35": CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+" + TAIL,
+    # transformers/integrations/gguf/gguf_tokenizer_mapping.py has both; Tekken's is in mistral_common's tekken.json too.
+    "tekken": WORDS.replace("!", "") + r"|\p{N}| ?[^\s\p{L}\p{N}]+" + SLASHED_TAIL,
+    "gpt4o": WORDS.replace("!", CONTRACTIONS + "?") + r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+" + SLASHED_TAIL,
 }
-FAMILIES = ["gpt2", "smollm", "llama3", "qwen2", "qwen35"]
+FAMILIES = ["gpt2", "smollm", "llama3", "qwen2", "qwen35", "tekken", "gpt4o"]
 SPACE = "\u2581"
 PREPEND = normalizers.Sequence([normalizers.Prepend(SPACE), normalizers.Replace(" ", SPACE)])
 # SentencePiece-style family: (normalizer, pre-tokenizer, byte tokens?, does decoding strip a space?)
@@ -80,7 +86,7 @@ def train(family, texts):
     trainer = trainers.BpeTrainer(vocab_size=900, min_frequency=2, show_progress=False, special_tokens=MARKERS if family == "smollm" else [],
                                   initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()))
     tokenizer.train_from_iterator(texts, trainer)
-    if family == "llama3":  # entries that no merge reaches
+    if family in ("llama3", "tekken"):  # entries that no merge reaches
         content = json.loads(tokenizer.to_str())
         content["model"]["ignore_merges"] = True
         for token in ["quokka", "\u0120quokka", "\u0120I"]:
