@@ -135,8 +135,8 @@ std::vector<double> ReadFactors(const GgufFile& file, const char* name, Keys& ke
     keys.Fail(t.status());
     return {};
   }
-  if (t->dtype() != DType::kF32) {
-    keys.Fail(absl::InvalidArgumentError(absl::StrCat(name, " is ", Describe(*t), ", expected f32")));
+  if (t->dtype() != DType::kF32 || t->rank() != 1) {
+    keys.Fail(absl::InvalidArgumentError(absl::StrCat(name, " is ", Describe(*t), ", expected f32[rotated / 2]")));
     return {};
   }
   return {t->data<float>().begin(), t->data<float>().end()};
@@ -161,9 +161,13 @@ void ReadYarn(Keys& keys, ModelConfig* c) {
   s.original_max_position = keys.Int("rope.scaling.original_context_length", c->max_position_embeddings);
   s.beta_fast = keys.Float("rope.scaling.yarn_beta_fast", s.beta_fast);
   s.beta_slow = keys.Float("rope.scaling.yarn_beta_slow", s.beta_slow);
-  for (const char* other : {"rope.scaling.attn_factor", "rope.scaling.yarn_log_multiplier",
-                            "rope.scaling.yarn_ext_factor", "rope.scaling.yarn_attn_factor"}) {
-    if (keys.Has(other)) keys.Fail(other, "set, which is not supported with YaRN");
+  const std::pair<const char*, double> others[] = {{"rope.scaling.attn_factor", 1},
+                                                   {"rope.scaling.yarn_attn_factor", 1},
+                                                   {"rope.scaling.yarn_ext_factor", 1},
+                                                   {"rope.scaling.yarn_log_multiplier", 0}};
+  for (const auto& [name, usual] : others) {
+    const double value = keys.Float(name, usual);
+    if (value != usual) keys.Fail(name, absl::StrCat(value, ", which is not supported with YaRN"));
   }
 }
 
@@ -182,6 +186,8 @@ void ReadRopeScaling(const GgufFile& file, Keys& keys, ModelConfig* c) {
     c->rope_scaling.factor = keys.Float("rope.scaling.factor");
   } else if (type == "yarn") {
     ReadYarn(keys, c);
+  } else if (type == "longrope") {
+    keys.Fail("rope.scaling.type", absl::StrCat("\"longrope\", but there is no ", kLongRopeFactors));
   } else if (type != "none") {
     keys.Fail("rope.scaling.type", absl::StrCat("\"", type, "\"; known are none, linear and yarn"));
   }

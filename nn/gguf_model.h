@@ -6,11 +6,11 @@
 //   source.Read("model.layers.0.self_attn.q_proj.weight");       // blk.0.attn_q.weight, its rows in their first order
 //
 // Architectures gemma2, gemma3, llama (Mistral's too), phi3, qwen2 and qwen3 (gguf_architecture.h says how they
-// differ). A file without output.weight ties the head to the embedding. Rotary scaling: none, linear, or Llama 3's by
-// rope_freqs.weight (rope_factors.h); a file with rope_factors_*.weight (Phi-3's long contexts) is refused. What GGUF
-// leaves out follows llama.cpp: every 6th layer of Gemma 3 and every 2nd of Gemma 2 sees everything, the others a
-// window, in Gemma 3 with frequencies of base 10000; Gemma's scores are divided by the square root of head_dim, in both
-// 27B models of hidden_size / heads. Unlike llama.cpp, Phi-3 and a Mistral whose file names it keep their window.
+// differ). A file without output.weight ties the head to the embedding. Rotary scaling: none, linear, YaRN, or by the
+// tensors of rope_factors.h (Llama 3's and Phi-3's). What GGUF leaves out follows llama.cpp: every 6th layer of Gemma 3
+// and every 2nd of Gemma 2 sees everything, the others a window, in Gemma 3 with frequencies of base 10000; Gemma's
+// scores are divided by the square root of head_dim, in both 27B models of hidden_size / heads. Unlike llama.cpp, Phi-3
+// and a Mistral whose file names it keep their window.
 //
 // Ownership: a source refers to its file. Threads: const methods may run concurrently. Errors: InvalidArgument with the
 // key that is missing or wrong. The way back is nn/gguf_export.h.

@@ -135,8 +135,9 @@ TEST(GgufModelTest, WhatCannotBeReadIsAnErrorThatSaysWhat) {
          v.F32("llama.rope.scaling.attn_factor", 2);
        },
        {},
-       "llama.rope.scaling.attn_factor is set"},
+       "llama.rope.scaling.attn_factor is 2"},
       {"phi3", nothing, {"rope_factors_long.weight"}, "rope_factors_short.weight"},
+      {"phi3", [](GgufValues& v) { v.String("phi3.rope.scaling.type", "longrope"); }, {}, "there is no rope_factors"},
       {"phi3", [](GgufValues& v) { v.U32("phi3.rope.dimension_count", 32); }, {}, "partial_rotary_factor is 2"},
   };
   for (const Case& c : cases) {

@@ -278,8 +278,10 @@ void ReadPhi3(Fields& f, ModelConfig* c) {
   CheckActivation(f, "hidden_act", "silu");
   ReadWindow(f, 0, c);
   f.Number("partial_rotary_factor", &c->partial_rotary_factor);
-  if (const nlohmann::json* inside = f.Object("rope_parameters")) {
-    Fields rope(*inside, absl::StrCat(f.where(), ": rope_parameters"));
+  for (const char* name : {"rope_scaling", "rope_parameters"}) {
+    const nlohmann::json* inside = f.Object(name);
+    if (inside == nullptr) continue;
+    Fields rope(*inside, absl::StrCat(f.where(), ": ", name));
     rope.Number("partial_rotary_factor", &c->partial_rotary_factor);
     f.Fail(rope.status());
   }

@@ -24,6 +24,7 @@ double YarnSharpness(double scale, double mscale) { return scale <= 1 ? 1 : 0.1 
 void ReadYarn(Fields& rope, RopeScaling* s) {
   rope.Number("beta_fast", &s->beta_fast);
   rope.Number("beta_slow", &s->beta_slow);
+  s->truncate = !rope.Has("truncate");  // null is false
   rope.Bool("truncate", &s->truncate);
   double mscale = 0, mscale_all_dim = 0;
   rope.Number("mscale", &mscale);
@@ -146,11 +147,15 @@ absl::Status CheckRopeScaling(const ModelConfig& c, absl::string_view where) {
   const std::string rope = absl::StrCat(where, ": rope_scaling");
   const auto fail = [&](const auto&... what) { return absl::InvalidArgumentError(absl::StrCat(rope, ": ", what...)); };
   if (IsPhi3(c) && s.kind != Kind::kLongRope) return fail("only longrope is supported for phi3");
-  if (!(s.factor > 0 && s.factor <= 1e6) || (s.kind != Kind::kLongRope && s.factor < 1))
+  const int64_t least = s.kind == Kind::kLongRope ? 2 : 1;  // its logarithm is divided by
+  if (s.kind != Kind::kLinear && (s.original_max_position < least || s.original_max_position > kMaxContext))
+    return fail("original_max_position_embeddings is ", s.original_max_position, ", expected ", least, " to ",
+                kMaxContext);
+  if (s.kind == Kind::kLongRope && !(s.factor > 0 && s.factor <= 1e6))
+    return fail("factor is ", s.factor, ", expected above 0, to 1e6");
+  if (s.kind != Kind::kLongRope && !(s.factor >= 1 && s.factor <= 1e6))
     return fail("factor is ", s.factor, ", expected 1 to 1e6");
   if (s.kind == Kind::kLinear) return absl::OkStatus();
-  if (s.original_max_position < 1 || s.original_max_position > kMaxContext)
-    return fail("original_max_position_embeddings is ", s.original_max_position, ", expected 1 to ", kMaxContext);
   if (!(s.attention_factor >= 0 && s.attention_factor <= 1e3))
     return fail("attention_factor is ", s.attention_factor, ", expected above 0, to 1000");
   return CheckScheme(c, rope);

@@ -89,6 +89,16 @@ TEST(RopeConfigTest, Phi3HasItsOriginalContextBesideTheScaling) {
   }
 }
 
+TEST(RopeConfigTest, PhisPartOfAHeadMayStandInTheScaling) {
+  constexpr absl::string_view kScaling =
+      R"("type": "longrope", "short_factor": [1, 1], "long_factor": [2, 2], "partial_rotary_factor": 0.5)";
+  const absl::StatusOr<ModelConfig> c = Scaled("phi3", kScaling);
+  ASSERT_TRUE(c.ok()) << c.status();
+  EXPECT_EQ(c->rotary_dim(), 4);
+  EXPECT_FALSE(Scaled("llama", R"("type": "yarn", "factor": 2, "truncate": null)")->rope_scaling.truncate);
+  EXPECT_TRUE(Scaled("llama", R"("type": "yarn", "factor": 2)")->rope_scaling.truncate);
+}
+
 TEST(RopeConfigTest, WhatIsNotSupportedIsNamed) {
   ExpectError(Scaled("llama", R"("rope_type": "dynamic", "factor": 2)"),
               "rope_type \"dynamic\" is not supported; known are default, linear, llama3, longrope and yarn");
@@ -115,7 +125,10 @@ TEST(RopeConfigTest, HostileNumbersAreRefused) {
               "beta_fast 1 and beta_slow 1, expected 0 < beta_slow < beta_fast");
   ExpectError(yarn(R"("factor": 2, "beta_slow": -1)"), "beta_fast 32 and beta_slow -1, expected");
   ExpectError(yarn(R"("factor": 2, "attention_factor": -1)"), "attention_factor is -1, expected above 0, to 1000");
-  ExpectError(yarn(R"("original_max_position_embeddings": 0)"), "factor is inf, expected 1 to 1e6");
+  ExpectError(yarn(R"("original_max_position_embeddings": 0)"), "original_max_position_embeddings is 0, expected 1");
+  ExpectError(Parse("phi3", R"("original_max_position_embeddings": 1, "rope_scaling": {"type": "longrope",
+                               "short_factor": [1, 1, 1, 1], "long_factor": [2, 2, 2, 2]})"),
+              "original_max_position_embeddings is 1, expected 2");
   ExpectError(yarn(R"("factor": 2, "original_max_position_embeddings": 0)"), "original_max_position_embeddings is 0");
 }
 

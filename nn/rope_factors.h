@@ -4,8 +4,9 @@
 //   for (const RopeTensor& t : RopeTensors(config)) writer.Write(t.name, t.factors);   // nothing: no scaling needs one
 //   absl::optional<RopeScaling> scaling = ScalingOfFactors(factors, config);             // Llama 3's
 //
-//   llama3     rope_freqs.weight                                   1 for short wavelengths, rope_scaling.factor for
-//   long longrope   rope_factors_short.weight, rope_factors_long.weight    short_factor and long_factor
+//   llama3     rope_freqs.weight              1 for short wavelengths, rope_scaling.factor for long ones
+//   longrope   rope_factors_short.weight      short_factor
+//              rope_factors_long.weight       long_factor
 //
 // All are f32 [rotated dimensions / 2]. From rope_freqs.weight alone several settings could follow. low_freq_factor 1
 // and high_freq_factor 4 are taken for granted, as in every Llama 3.1 to 3.3, and original_max_position_embeddings for

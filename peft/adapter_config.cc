@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -69,6 +70,7 @@ bool IsSet(const Json& v) {
   return !(v.is_array() || v.is_object()) || !v.empty();
 }
 
+constexpr size_t kMostTokens = 4096;  // of trainable_token_indices: a product has that many terms more
 constexpr char kRankRule[] = "a whole number from 1 to 65536";
 
 bool IsRank(const Json& v) { return v.is_number_integer() && v.get<int64_t>() >= 1 && v.get<int64_t>() <= 65536; }
@@ -167,10 +169,15 @@ class Reader {
   void Tokens(const char* name, const std::string& module, const Json& v, AdapterConfig* c) {
     constexpr char kRule[] = "a list of different token ids, or an object of such lists, as {\"embed_tokens\": [7, 8]}";
     if (!v.is_array() || v.empty()) return Fail(name, kRule);
+    if (v.size() > kMostTokens)
+      return Fail(name, absl::StrCat("at most ", kMostTokens,
+                                     " tokens; for more, train the "
+                                     "embedding whole by modules_to_save"));
     std::vector<int64_t> tokens;
+    std::set<int64_t> seen;
     for (const Json& n : v) {
       const bool id = n.is_number_unsigned() && n.get<uint64_t>() <= INT32_MAX;
-      if (!id || std::count(tokens.begin(), tokens.end(), n.get<int64_t>()) > 0) return Fail(name, kRule);
+      if (!id || !seen.insert(n.get<int64_t>()).second) return Fail(name, kRule);
       tokens.push_back(n.get<int64_t>());
     }
     c->trainable_token_indices.emplace_back(module, std::move(tokens));

@@ -170,9 +170,10 @@ absl::StatusOr<Tensor> ReadWanted(const Wanted& w, DType dtype, const TensorSour
         absl::StrCat(source.where(), ": ", w.found, " is ", info.stored_type, ", expected F32, F16 or BF16"));
   }
   if (!(info.shape == w.shape)) {
-    return absl::InvalidArgumentError(absl::StrCat(source.where(), ": ", w.found, " has shape ", ToString(info.shape),
-                                                   ", expected ", ToString(w.shape),
-                                                   " by the model and by r and rank_pattern of adapter_config.json"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        source.where(), ": ", w.found, " has shape ", ToString(info.shape), ", expected ", ToString(w.shape),
+        " by the model and by r, rank_pattern and trainable_token_indices of "
+        "adapter_config.json"));
   }
   absl::StatusOr<Tensor> t = source.Read(w.found);
   if (!t.ok()) return t;

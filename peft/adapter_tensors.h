@@ -6,6 +6,7 @@
 //   base_model.model.<path>.lora_embedding_A, _B      [r, vocab], [hidden, r], of an embedding
 //   base_model.model.<path>.base_layer.weight         the base, which PEFT adds for embeddings and heads; optional
 //   base_model.model.<path>.weight, .bias, ...        what trains whole (peft/whole_modules.h)
+//   base_model.model.<path>.token_adapter.trainable_tokens_delta     [n, in], rows that train
 //
 //   absl::StatusOr<std::vector<NamedTensor>> tensors = AdapterTensors(*model);
 //   absl::StatusOr<AttachedAdapter> a = AttachAdapter(*model, config, source, &run);

@@ -6,12 +6,12 @@
 //   Eject(*model);                                     // the base model again, to the bit
 //
 // Every map that config selects (peft/targets.h) is replaced by an adapter around it; everything else is frozen, but
-// for what modules_to_save and bias name (peft/whole_modules.h). A and B start as init_lora_weights says
-// (peft/lora_init.h), DoRA's magnitude as the row norm: at first the model computes what it did before. What is drawn
-// at random depends on the key and the module's path only, not on what else is adapted. A trainable parameter's name is
-// its name on disk: base_model.model.<path>.lora_A.weight. Ownership: the model owns its adapters; `run` must outlive
-// them. Errors (InvalidArgument; the model is unchanged): an entry of target_modules that matches nothing, a model that
-// already carries an adapter, and those of lora_init.h.
+// for what modules_to_save, bias and trainable_token_indices name (peft/whole_modules.h). A and B start as
+// init_lora_weights says (peft/lora_init.h), DoRA's magnitude as the row norm: at first the model computes what it did
+// before. What is drawn at random depends on the key and the module's path only, not on what else is adapted. A
+// trainable parameter's name is its name on disk: base_model.model.<path>.lora_A.weight. Ownership: the model owns its
+// adapters; `run` must outlive them. Errors (InvalidArgument; the model is unchanged): an entry of target_modules that
+// matches nothing, a model that already carries an adapter, and those of lora_init.h.
 #ifndef LORIKEET_PEFT_INJECT_H_
 #define LORIKEET_PEFT_INJECT_H_
 

@@ -35,8 +35,9 @@ int Merge(Module& model) {
 }
 
 Tensor MergedWeight(const LinearMap& map, DType dtype) {
-  const AdapterMap* adapter = dynamic_cast<const AdapterMap*>(&map);
-  return (adapter == nullptr ? map.Dense() : adapter->Merged()).Cast(dtype);
+  if (const auto* adapter = dynamic_cast<const AdapterMap*>(&map)) return adapter->Merged().Cast(dtype);
+  if (const auto* tokens = dynamic_cast<const TrainableTokensMap*>(&map)) return tokens->Merged().Cast(dtype);
+  return map.Dense().Cast(dtype);
 }
 
 class MergedSource::Collect : public Visitor {

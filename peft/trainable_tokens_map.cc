@@ -27,13 +27,11 @@ Tensor Product(const Tensor& a, const Tensor& b) {
 }
 
 Tensor OneHot(const Tensor& tokens, int64_t out, DType dtype) {
+  const size_t n = static_cast<size_t>(tokens.size());
+  std::vector<float> ones(n * n);
+  for (size_t i = 0; i < n; ++i) ones[i * n + i] = 1;
   Tensor places = Tensor::Zeros({out, tokens.size()}, dtype);
-  Tensor ones = Tensor::Zeros({tokens.size(), tokens.size()}, dtype);
-  for (int64_t i = 0; i < tokens.size(); ++i) {
-    Tensor one = ones.Slice(0, i, i + 1).Slice(1, i, i + 1);
-    tensor::FillInPlace(one, 1);
-  }
-  tensor::ScatterRows(ones, tokens, places);
+  tensor::ScatterRows(Tensor::From<float>(ones, {tokens.size(), tokens.size()}).Cast(dtype), tokens, places);
   return places;
 }
 
@@ -105,11 +103,13 @@ Variable TrainableTokensMap::Lookup(const Tensor& ids, DType dtype) {
                 });
 }
 
-Tensor TrainableTokensMap::Dense() const {
-  Tensor w = base_->Dense().Clone();
-  tensor::ScatterRows(rows_.value.Cast(w.dtype()), tokens_, w);
+Tensor TrainableTokensMap::Merged() const {
+  Tensor w = base_->Dense().Clone().Cast(rows_.value.dtype());
+  tensor::ScatterRows(rows_.value, tokens_, w);
   return w;
 }
+
+Tensor TrainableTokensMap::Dense() const { return Merged().Cast(dtype()); }
 
 void TrainableTokensMap::Visit(Visitor& v) {
   base_->Visit(v);

@@ -8,9 +8,11 @@
 // that says where they lie, W' = W + S*D: LoRA whose B is known. So a product with W', whatever W is stored as, is the
 // base's with n terms more:
 //   y = x*W^T + (x*D^T)*S^T,   dx = dy*W + (dy*S)*D,   dR = (dy*S)^T*x;     of a lookup dR = S[ids]^T*dy.
-// R is f32 (f64 in gradient checks); rounding is that of the product, not of R to the weights' dtype. Memory: S, n
-// numbers for each row of W, so meant for tens of tokens.
-// Ownership: the map owns its base. Errors: misuse aborts. Source: PEFT's TrainableTokensLayer, whose parameter is
+// R is f32 (f64 in gradient checks). A logit of such a token is a sum with x*W[token] in it, so in 16 bits its error is
+// of the larger one's size, where the base's row is large beside R. Memory: S, n numbers for each row of W: meant for
+// tens of tokens.
+// Ownership: the map owns its base. Errors: misuse aborts; rows of the base that are not finite (0 times them is NaN,
+// for every token) are the caller's to refuse. Source: PEFT's TrainableTokensLayer, whose parameter is
 // called trainable_tokens_delta but holds R.
 #ifndef LORIKEET_PEFT_TRAINABLE_TOKENS_MAP_H_
 #define LORIKEET_PEFT_TRAINABLE_TOKENS_MAP_H_
@@ -51,6 +53,8 @@ class TrainableTokensMap : public LinearMap {
   void Visit(Visitor& v) override;
 
   const Tensor& rows() const { return rows_.value; }
+  // W' in R's dtype, which Dense rounds to the base's.
+  Tensor Merged() const;
 
  private:
   // D in `dtype`.

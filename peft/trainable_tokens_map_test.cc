@@ -84,6 +84,18 @@ TEST(TrainableTokensMapTest, TheyStartAsTheBaseHasThem) {
   EXPECT_FALSE(map.frozen());
 }
 
+TEST(TrainableTokensMapTest, MergedRowsAreNotRoundedToTheBasesDType) {
+  const Tensor rows = RandomTensor({3, kIn}, DType::kF32, 1);
+  const TrainableTokensMap map(RandomBase(kIn, kOut, DType::kBF16, 4), kTokens, "rows", rows);
+  const Tensor merged = map.Merged();
+  EXPECT_EQ(merged.dtype(), DType::kF32);
+  EXPECT_EQ(map.Dense().dtype(), DType::kBF16);
+  for (size_t i = 0; i < kTokens.size(); ++i) {
+    const int64_t at = static_cast<int64_t>(i);
+    EXPECT_TRUE(SameBits(merged.Slice(0, kTokens[i], kTokens[i] + 1), rows.Slice(0, at, at + 1)));
+  }
+}
+
 TEST(TrainableTokensMapTest, GradientsOfAProductAreCentralDifferences) {
   Case c;
   Tensor dx;

@@ -13,6 +13,7 @@
 #include "peft/disk_names.h"
 #include "peft/trainable_tokens_map.h"
 #include "tensor/dtype.h"
+#include "tensor/ops/reduce.h"
 
 namespace lorikeet {
 namespace {
@@ -111,22 +112,42 @@ absl::Status CheckTable(const std::pair<std::string, MapSlot*>& table, const std
     return absl::InvalidArgumentError(absl::StrCat(field, path, " trains whole by modules_to_save"));
   if (std::count(adapted.begin(), adapted.end(), path) > 0)
     return absl::InvalidArgumentError(absl::StrCat(field, path, " carries an adapter by target_modules"));
-  const int64_t most = *std::max_element(tokens.begin(), tokens.end());
-  if (most < slot->out_features) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(field, "token ", most, " is outside the vocabulary of ",
-                                                 slot->out_features, " that ", path, " has"));
+  int64_t most = 0;
+  for (const int64_t token : tokens) most = std::max(most, token);
+  if (most >= slot->out_features) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(field, "token ", most, " is outside the vocabulary of ", slot->out_features, " that ", path,
+                     " has; a model whose vocabulary was enlarged has to be saved, and that one taken as the base"));
+  }
+  const std::vector<int32_t> ids(tokens.begin(), tokens.end());
+  const Tensor at = Tensor::From<int32_t>(ids, {static_cast<int64_t>(ids.size())}).To(slot->map->device());
+  if (tensor::AllFinite(slot->map->Rows(at, DType::kF32))) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(field, "the rows that ", path, " has hold NaN or infinity"));
+}
+
+// A tied head under its own name, beside an embedding of which the same rows train: it is that.
+bool IsTiedTwin(const std::string& name, const std::vector<int64_t>& tokens, const AdapterConfig& config,
+                const Collect& model) {
+  if (!model.tied || name != kHead) return false;
+  for (const auto& [other, theirs] : config.trainable_token_indices) {
+    const auto* table = TableOf(other, model);
+    if (table != nullptr && table->second == model.embedding && theirs == tokens) return true;
+  }
+  return false;
 }
 
 // The rows of trainable_token_indices, behind what is found already.
 absl::Status FindTokens(const AdapterConfig& config, const std::vector<std::string>& adapted, Collect& model) {
   std::set<const MapSlot*> seen;
   for (const auto& [name, tokens] : config.trainable_token_indices) {
+    if (IsTiedTwin(name, tokens, config, model)) continue;
     const std::pair<std::string, MapSlot*>* table = TableOf(name, model);
     if (table == nullptr) {
       return absl::InvalidArgumentError(absl::StrCat(
           "trainable_token_indices: \"", name, "\" is neither an embedding nor a head of its own in this model",
-          model.tied && name == kHead ? "; it is the embedding, whose rows train in both places: name that alone"
-                                      : ""));
+          model.tied && name == kHead
+              ? "; it is the embedding, whose rows train in both places: name that, with the same tokens or alone"
+              : ""));
     }
     if (absl::Status s = CheckTable(*table, tokens, config, adapted); !s.ok()) return s;
     const auto& [path, slot] = *table;

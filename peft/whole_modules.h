@@ -9,7 +9,8 @@
 // On disk a tensor has its name in the model after base_model.model.; the bias of an adapted layer has
 // .base_layer.bias. An embedding that is the output head too trains only if ensure_weight_tying says that both are
 // meant; a file then has the one weight twice. trainable_token_indices selects rows of an embedding or of a head
-// (peft/trainable_tokens_map.h); in a tied model those of the embedding are the head's too. Errors (InvalidArgument): a
+// (peft/trainable_tokens_map.h); in a tied model those of the embedding are the head's too. A
+// table's name is the end of its path, from a dot on. Errors (InvalidArgument): a
 // name that matches nothing; a tied embedding without that; a token outside the vocabulary; rows of what trains
 // already. Source: PEFT's ModulesToSaveWrapper, TrainableTokensWrapper and _set_trainable.
 #ifndef LORIKEET_PEFT_WHOLE_MODULES_H_

@@ -86,7 +86,14 @@ TEST(WholeModulesTest, TokensAreRowsOfAnEmbeddingOrAHead) {
   whole.modules_to_save = {"embed_tokens"};
   EXPECT_THAT(Found(model, whole), ElementsAre(HasSubstr("trains whole by modules_to_save")));
   TinyModel tied(/*tied=*/true);
-  EXPECT_THAT(Found(tied, Training("lm_head", {0})), ElementsAre(HasSubstr("name that alone")));
+  EXPECT_THAT(Found(tied, Training("lm_head", {0})),
+              ElementsAre(HasSubstr("name that, with the same tokens or alone")));
+  AdapterConfig both = Training("embed_tokens", {3, 1});
+  both.trainable_token_indices.push_back({"lm_head", {3, 1}});
+  EXPECT_THAT(Found(tied, both),
+              ElementsAre("base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta"));
+  both.trainable_token_indices[1].second = {3, 2};
+  EXPECT_THAT(Found(tied, both), ElementsAre(HasSubstr("neither an embedding nor a head")));
 }
 
 TEST(WholeModulesTest, AWholeModuleTrainsInF32OnACopyOfItsOwn) {

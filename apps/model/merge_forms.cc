@@ -111,6 +111,7 @@ FormedModel::~FormedModel() {
 
 // A weight that was trained whole, or came with the adapter, is the model's own and not the stored one.
 absl::StatusOr<Tensor> FormedModel::Weight(const std::string& name, const MapSlot& slot, LinearMap& own) const {
+  if (const auto* tokens = dynamic_cast<const TrainableTokensMap*>(&own)) return tokens->Merged().Cast(options_.dtype);
   AdapterMap* adapter = dynamic_cast<AdapterMap*>(&own);
   LinearMap& base = adapter == nullptr ? own : adapter->base();
   const bool not_stored = packed_ || !base.frozen() || (adapter != nullptr && adapter->saves_base());

@@ -5,7 +5,9 @@
 //   Variable loss = LinearCrossEntropy(model.Hidden(b.inputs, nullptr), model.head(), answers, {});
 //
 // Padded() makes shapes repeat, which captured graphs need (step_graphs.h): a sequence of padding behind the others, of
-// token 0 and without a target, and empty ones. Neither changes a loss or a gradient.
+// token 0 and without a target, and empty ones. Neither changes a loss or a gradient. Its positions are all 0: were
+// they counted, the longest of a batch could be one of padding, which longrope's frequencies and GPT-2's table depend
+// on.
 #ifndef LORIKEET_APPS_TRAINING_MODEL_BATCH_H_
 #define LORIKEET_APPS_TRAINING_MODEL_BATCH_H_
 
@@ -40,10 +42,10 @@ inline text::Batch Padded(text::Batch b, int64_t tokens, int64_t sequences) {
                  sequences >= static_cast<int64_t>(b.cu_seqlens.size()))
       << "Padded: " << b.tokens.size() << " tokens in " << b.cu_seqlens.size() - 1 << " sequences to " << tokens
       << " in " << sequences;
-  for (int32_t position = 0; static_cast<int64_t>(b.tokens.size()) < tokens; ++position) {
+  while (static_cast<int64_t>(b.tokens.size()) < tokens) {
     b.tokens.push_back(0);
     b.targets.push_back(-1);
-    b.positions.push_back(position);
+    b.positions.push_back(0);
   }
   b.cu_seqlens.resize(static_cast<size_t>(sequences) + 1, static_cast<int32_t>(tokens));
   return b;

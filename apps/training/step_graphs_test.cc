@@ -45,7 +45,7 @@ TEST(StepGraphsShapeTest, PaddingHasNoTargetAndEmptySequences) {
       Padded({.tokens = {7, 8, 9}, .targets = {8, -1, 5}, .positions = {0, 1, 0}, .cu_seqlens = {0, 2, 3}}, 5, 4);
   EXPECT_EQ(b.tokens, (std::vector<int32_t>{7, 8, 9, 0, 0}));
   EXPECT_EQ(b.targets, (std::vector<int32_t>{8, -1, 5, -1, -1}));
-  EXPECT_EQ(b.positions, (std::vector<int32_t>{0, 1, 0, 0, 1}));
+  EXPECT_EQ(b.positions, (std::vector<int32_t>{0, 1, 0, 0, 0}));
   EXPECT_EQ(b.cu_seqlens, (std::vector<int32_t>{0, 2, 3, 5, 5}));
 }
 
