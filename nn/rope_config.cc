@@ -42,9 +42,9 @@ Kind KindOf(const std::string& type, const ModelConfig& c, Fields& f) {
   return Kind::kNone;
 }
 
-void WriteLongRope(const ModelConfig& c, Json* rope) {
-  (*rope)["short_factor"] = c.rope_scaling.short_factor;
-  (*rope)["long_factor"] = c.rope_scaling.long_factor;
+void WriteLongRope(const RopeScaling& s, Json* rope) {
+  (*rope)["short_factor"] = s.short_factor;
+  (*rope)["long_factor"] = s.long_factor;
 }
 
 void WriteYarn(const RopeScaling& s, Json* rope) {
@@ -134,7 +134,7 @@ void WriteRope(const ModelConfig& c, Json* j) {
     rope["high_freq_factor"] = s.high_freq_factor;
   }
   if (s.kind == Kind::kYarn) WriteYarn(s, &rope);
-  if (s.kind == Kind::kLongRope) WriteLongRope(c, &rope);
+  if (s.kind == Kind::kLongRope) WriteLongRope(s, &rope);
   if (s.attention_factor > 0) rope["attention_factor"] = s.attention_factor;
   if (s.kind != Kind::kLinear) rope["original_max_position_embeddings"] = s.original_max_position;
   if (s.kind != Kind::kLinear && IsPhi3(c)) (*j)["original_max_position_embeddings"] = s.original_max_position;

@@ -158,9 +158,16 @@ absl::Status CheckNames(const std::vector<Wanted>& wanted, const TensorSource& s
     if (used.count(t.name) == 0) unexpected.push_back(t.name);
   }
   if (missing.empty() && unexpected.empty()) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat(source.where(), " does not fit this model under its adapter_config.json",
-                   Listing("missing", missing, unexpected), Listing("unexpected", unexpected, {})));
+  const bool whole_tables = std::any_of(unexpected.begin(), unexpected.end(), [](const std::string& name) {
+    return absl::EndsWith(name, "token_adapter.base_layer.weight") || absl::EndsWith(name, "embed_tokens.weight") ||
+           absl::EndsWith(name, "lm_head.weight");
+  });
+  return absl::InvalidArgumentError(absl::StrCat(
+      source.where(), " does not fit this model under its adapter_config.json", Listing("missing", missing, unexpected),
+      Listing("unexpected", unexpected, {}),
+      whole_tables ? "\n  PEFT adds whole embeddings and heads where the vocabulary was enlarged: save the "
+                     "enlarged model as the base, and the adapter with save_embedding_layers=False"
+                   : ""));
 }
 
 absl::StatusOr<Tensor> ReadWanted(const Wanted& w, DType dtype, const TensorSource& source) {

@@ -109,7 +109,8 @@ TEST(AdapterTensorsTest, MissingAndUnexpectedTensorsAreListedWithNearMisses) {
   const absl::Status s = AttachAdapter(again, Config(false), source, nullptr).status();
   EXPECT_EQ(s.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(Message(s), AllOf(HasSubstr("1 missing:"), HasSubstr("v_proj.lora_A.weight (the file has "),
-                                HasSubstr("2 unexpected:"), HasSubstr("base_model.model.lm_head.weight")));
+                                HasSubstr("2 unexpected:"), HasSubstr("base_model.model.lm_head.weight"),
+                                HasSubstr("save_embedding_layers=False")));
   EXPECT_TRUE(Inject(again, Config(false), RngKey{}, nullptr).ok()) << "the model must be unchanged";
 }
 

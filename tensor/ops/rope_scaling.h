@@ -3,7 +3,8 @@
 //
 //   Tensor inv_freq = RopeFrequencies(/*theta=*/10000, /*head_dim=*/64);   // once per model
 //   Tensor scaled = RopeFrequencies(config.rope_theta, config.rotary_dim(), config.rope_scaling);
-//   RopeTable table = MakeRopeTable(positions, scaled, RopeAttentionFactor(config.rope_scaling), LongRopeFrom(...));
+//   RopeTable table = MakeRopeTable(positions, scaled, RopeAttentionFactor(config.rope_scaling),
+//                                   /*long_from=*/config.rope_scaling.original_max_position);
 //
 // Threads: any.
 // Sources: linear: Chen et al., "Extending context window of large language models via positional interpolation", 2023;
