@@ -1,8 +1,8 @@
 #include "nn/rope_config.h"
 
-#include <cmath>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -18,9 +18,6 @@ constexpr int64_t kMaxContext = int64_t{1} << 28;
 
 bool IsPhi3(const ModelConfig& c) { return c.model_type == "phi3"; }
 
-// What multiplies cosines and sines, by the length that a factor of 1 would make `scale` times as long.
-double YarnSharpness(double scale, double mscale) { return scale <= 1 ? 1 : 0.1 * mscale * std::log(scale) + 1; }
-
 void ReadYarn(Fields& rope, RopeScaling* s) {
   rope.Number("beta_fast", &s->beta_fast);
   rope.Number("beta_slow", &s->beta_slow);
@@ -30,7 +27,7 @@ void ReadYarn(Fields& rope, RopeScaling* s) {
   rope.Number("mscale", &mscale);
   rope.Number("mscale_all_dim", &mscale_all_dim);
   if (mscale != 0 && mscale_all_dim != 0)
-    s->attention_factor = YarnSharpness(s->factor, mscale) / YarnSharpness(s->factor, mscale_all_dim);
+    s->attention_factor = tensor::YarnMScale(s->factor, mscale) / tensor::YarnMScale(s->factor, mscale_all_dim);
 }
 
 Kind KindOf(const std::string& type, const ModelConfig& c, Fields& f) {

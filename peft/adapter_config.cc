@@ -170,9 +170,7 @@ class Reader {
     constexpr char kRule[] = "a list of different token ids, or an object of such lists, as {\"embed_tokens\": [7, 8]}";
     if (!v.is_array() || v.empty()) return Fail(name, kRule);
     if (v.size() > kMostTokens)
-      return Fail(name, absl::StrCat("at most ", kMostTokens,
-                                     " tokens; for more, train the "
-                                     "embedding whole by modules_to_save"));
+      return Fail(name, absl::StrCat("at most ", kMostTokens, " tokens; modules_to_save trains an embedding whole"));
     std::vector<int64_t> tokens;
     std::set<int64_t> seen;
     for (const Json& n : v) {

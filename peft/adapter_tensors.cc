@@ -179,8 +179,7 @@ absl::StatusOr<Tensor> ReadWanted(const Wanted& w, DType dtype, const TensorSour
   if (!(info.shape == w.shape)) {
     return absl::InvalidArgumentError(absl::StrCat(
         source.where(), ": ", w.found, " has shape ", ToString(info.shape), ", expected ", ToString(w.shape),
-        " by the model and by r, rank_pattern and trainable_token_indices of "
-        "adapter_config.json"));
+        " by the model and by r, rank_pattern and trainable_token_indices of adapter_config.json"));
   }
   absl::StatusOr<Tensor> t = source.Read(w.found);
   if (!t.ok()) return t;

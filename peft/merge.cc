@@ -18,11 +18,10 @@ class Merger : public Visitor {
 
  protected:
   void VisitSlot(absl::string_view name, MapSlot& slot) override {
-    const bool adapter = dynamic_cast<const AdapterMap*>(slot.map.get()) != nullptr;
-    if (!adapter && dynamic_cast<const TrainableTokensMap*>(slot.map.get()) == nullptr) return;
+    if (!IsAdapted(*slot.map)) return;
+    count += dynamic_cast<const AdapterMap*>(slot.map.get()) != nullptr ? 1 : 0;
     slot.map = std::make_unique<DenseMap>(
         Parameter{.name = absl::StrCat(name, ".weight"), .value = slot.map->Dense(), .trainable = false});
-    count += adapter ? 1 : 0;
   }
 };
 
@@ -32,6 +31,10 @@ int Merge(Module& model) {
   Merger merger;
   model.Visit(merger);
   return merger.count;
+}
+
+bool IsAdapted(const LinearMap& map) {
+  return dynamic_cast<const AdapterMap*>(&map) != nullptr || dynamic_cast<const TrainableTokensMap*>(&map) != nullptr;
 }
 
 Tensor MergedWeight(const LinearMap& map, DType dtype) {

@@ -30,6 +30,9 @@ namespace lorikeet {
 // how many adapters there were.
 int Merge(Module& model);
 
+// Whether a map has an adapter, or rows that train: its merged weight is then another than its base's.
+bool IsAdapted(const LinearMap& map);
+
 // The weight of a map, adapted or not, [out, in] in `dtype`, rounded once.
 Tensor MergedWeight(const LinearMap& map, DType dtype);
 

@@ -12,8 +12,8 @@
 // of the larger one's size, where the base's row is large beside R. Memory: S, n numbers for each row of W: meant for
 // tens of tokens.
 // Ownership: the map owns its base. Errors: misuse aborts; rows of the base that are not finite (0 times them is NaN,
-// for every token) are the caller's to refuse. Source: PEFT's TrainableTokensLayer, whose parameter is
-// called trainable_tokens_delta but holds R.
+// for every token) are the caller's to refuse.
+// Source: PEFT's TrainableTokensLayer, whose parameter is called trainable_tokens_delta but holds R.
 #ifndef LORIKEET_PEFT_TRAINABLE_TOKENS_MAP_H_
 #define LORIKEET_PEFT_TRAINABLE_TOKENS_MAP_H_
 

@@ -8,11 +8,11 @@
 // module train, in f32. bias "all" adds every parameter called bias, "lora_only" those of adapted layers.
 // On disk a tensor has its name in the model after base_model.model.; the bias of an adapted layer has
 // .base_layer.bias. An embedding that is the output head too trains only if ensure_weight_tying says that both are
-// meant; a file then has the one weight twice. trainable_token_indices selects rows of an embedding or of a head
-// (peft/trainable_tokens_map.h); in a tied model those of the embedding are the head's too. A
-// table's name is the end of its path, from a dot on. Errors (InvalidArgument): a
-// name that matches nothing; a tied embedding without that; a token outside the vocabulary; rows of what trains
-// already. Source: PEFT's ModulesToSaveWrapper, TrainableTokensWrapper and _set_trainable.
+// meant; a file then has the one weight twice. trainable_token_indices selects rows of an embedding or of a head, by
+// the end of its path from a dot on (peft/trainable_tokens_map.h); in a tied model the embedding's are the head's too.
+// Errors (InvalidArgument): a name that matches nothing; a tied embedding without ensure_weight_tying; a token outside
+// the vocabulary; rows of what trains already. Source: PEFT's ModulesToSaveWrapper, TrainableTokensWrapper and
+// _set_trainable.
 #ifndef LORIKEET_PEFT_WHOLE_MODULES_H_
 #define LORIKEET_PEFT_WHOLE_MODULES_H_
 

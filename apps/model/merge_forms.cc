@@ -12,7 +12,7 @@
 #include "nn/load.h"
 #include "nn/module.h"
 #include "peft/adapter_map.h"
-#include "peft/trainable_tokens_map.h"
+#include "peft/merge.h"
 #include "tensor/tensor.h"
 
 namespace lorikeet {
@@ -73,9 +73,7 @@ class FormedModel::Replace : public Visitor {
 
  protected:
   void VisitSlot(absl::string_view name, MapSlot& slot) override {
-    const bool adapted = dynamic_cast<AdapterMap*>(slot.map.get()) != nullptr ||
-                         dynamic_cast<TrainableTokensMap*>(slot.map.get()) != nullptr;
-    if (!adapted && (slot.embedding || name == "lm_head")) return;
+    if (!IsAdapted(*slot.map) && (slot.embedding || name == "lm_head")) return;
     const auto make = [&formed = formed_, &slot, name = std::string(name)](LinearMap& own) {
       absl::StatusOr<Tensor> w = formed.Weight(name, slot, own);
       if (w.ok()) return *std::move(w);
@@ -111,8 +109,8 @@ FormedModel::~FormedModel() {
 
 // A weight that was trained whole, or came with the adapter, is the model's own and not the stored one.
 absl::StatusOr<Tensor> FormedModel::Weight(const std::string& name, const MapSlot& slot, LinearMap& own) const {
-  if (const auto* tokens = dynamic_cast<const TrainableTokensMap*>(&own)) return tokens->Merged().Cast(options_.dtype);
   AdapterMap* adapter = dynamic_cast<AdapterMap*>(&own);
+  if (adapter == nullptr && IsAdapted(own)) return MergedWeight(own, options_.dtype);
   LinearMap& base = adapter == nullptr ? own : adapter->base();
   const bool not_stored = packed_ || !base.frozen() || (adapter != nullptr && adapter->saves_base());
   absl::StatusOr<Tensor> w = not_stored ? absl::StatusOr<Tensor>(base.Dense()) : ReadWeight(stored_, name, slot);

@@ -48,15 +48,14 @@ double Yarn(double frequency, size_t pair, const Passage& passage, const RopeSca
   return divided * frequency / s.factor + (1 - divided) * frequency;
 }
 
-// With `factors` in place of the scheme's where it has a set for each length.
+// `factors`: kLongRope's, of one length.
 std::vector<double> Scaled(double theta, int64_t head_dim, const RopeScaling& s, const std::vector<double>& factors) {
   std::vector<double> f(static_cast<size_t>(head_dim / 2));
-  const Passage passage(theta, head_dim, s);
   for (size_t i = 0; i < f.size(); ++i) {
     f[i] = std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(head_dim));
     if (s.kind == Kind::kLinear) f[i] /= s.factor;
     if (s.kind == Kind::kLlama3) f[i] = Llama3(f[i], s);
-    if (s.kind == Kind::kYarn) f[i] = Yarn(f[i], i, passage, s);
+    if (s.kind == Kind::kYarn) f[i] = Yarn(f[i], i, Passage(theta, head_dim, s), s);
     if (s.kind == Kind::kLongRope) f[i] /= factors[i];
   }
   return f;
@@ -81,11 +80,13 @@ Tensor RopeFrequencies(double theta, int64_t head_dim, const RopeScaling& scalin
   return Tensor::From<double>(both, {2, head_dim / 2}).Cast(dtype);
 }
 
+double YarnMScale(double factor, double mscale) { return factor <= 1 ? 1 : 0.1 * mscale * std::log(factor) + 1; }
+
 double RopeAttentionFactor(const RopeScaling& s) {
   if (s.kind != Kind::kYarn && s.kind != Kind::kLongRope) return 1;
   if (s.attention_factor > 0) return s.attention_factor;
+  if (s.kind == Kind::kYarn) return YarnMScale(s.factor);
   if (s.factor <= 1) return 1;
-  if (s.kind == Kind::kYarn) return 0.1 * std::log(s.factor) + 1;
   return std::sqrt(1 + std::log(s.factor) / std::log(static_cast<double>(s.original_max_position)));
 }
 

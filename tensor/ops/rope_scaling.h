@@ -48,6 +48,9 @@ namespace tensor {
 // f32 as models use it, f64 for gradient checks. head_dim is even.
 Tensor RopeFrequencies(double theta, int64_t head_dim, const RopeScaling& scaling = {}, DType dtype = DType::kF32);
 
+// YaRN's mscale: by how much attention is sharpened over a context `factor` times as long.
+double YarnMScale(double factor, double mscale = 1);
+
 // What multiplies cosines and sines, and so q and k: 1 but for kYarn and kLongRope, which sharpen attention over a
 // longer context.
 double RopeAttentionFactor(const RopeScaling& scaling);
