@@ -76,10 +76,16 @@ void StartProgram(int argc, char** argv, absl::string_view usage) {
 }
 
 int ExitCode(const absl::Status& status) {
-  if (status.ok()) return 0;
-  std::fprintf(stderr, "error: %s\n", std::string(status.message()).c_str());
+  if (!status.ok()) std::fprintf(stderr, "error: %s\n", std::string(status.message()).c_str());
+  return SilentExitCode(status);
+}
+
+int SilentExitCode(const absl::Status& status) {
   switch (status.code()) {
+    case absl::StatusCode::kOk:
+      return 0;
     case absl::StatusCode::kResourceExhausted:
+    case absl::StatusCode::kDeadlineExceeded:
       return 3;
     case absl::StatusCode::kDataLoss:
       return 4;

@@ -68,6 +68,12 @@ std::string CudaDeviceName() {
          " GB, driver for CUDA " + VersionName(driver);
 }
 
+std::string CudaDeviceAddress() {
+  char address[64] = {};
+  if (!CudaUnavailable().empty() || cudaDeviceGetPCIBusId(address, sizeof address, 0) != cudaSuccess) return "";
+  return address;
+}
+
 bool CudaIsSimulated() {
 #ifdef LORIKEET_CUDA_SIM
   return true;
@@ -106,6 +112,7 @@ const std::string& CudaUnavailable() {
 
 CudaMemoryInfo CudaMemory() { return {}; }
 std::string CudaDeviceName() { return ""; }
+std::string CudaDeviceAddress() { return ""; }
 bool CudaIsSimulated() { return false; }
 void* CudaAllocator::Allocate(size_t) { return nullptr; }
 void CudaAllocator::Free(void*, size_t) {}

@@ -55,6 +55,9 @@ CudaMemoryInfo CudaMemory();
 // "NVIDIA H200, 150 GB, driver for CUDA 13.0"; empty without a device.
 std::string CudaDeviceName();
 
+// Where the device is in this machine, "0000:1B:00.0"; empty without one.
+std::string CudaDeviceAddress();
+
 // Whether CUDA is the simulator's: for tests only, never a device that a program offers.
 bool CudaIsSimulated();
 

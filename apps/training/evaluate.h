@@ -1,10 +1,12 @@
 // Held-out loss: mean cross-entropy and accuracy over the answer tokens of a set of examples.
 //
 //   EvalResult r = EvaluateLoss(model, eval.examples, /*max_tokens=*/2048);
+//   absl::StatusOr<EvalResult> shared = EvaluateLoss(model, eval.examples, 2048, ranks);
 //   std::printf("loss %.4f, perplexity %.2f\n", r.loss(), r.perplexity());
 //
 // Examples are taken in order, as many at a time as fit max_tokens (one at least). Touches no randomness and records
-// nothing, so a run that evaluates trains the same as one that does not.
+// nothing, so a run that evaluates trains the same as one that does not. Several ranks share the batches, and all get
+// the result: the others' part goes into it by the order of the ranks. DeadlineExceeded: one is lost.
 #ifndef LORIKEET_APPS_TRAINING_EVALUATE_H_
 #define LORIKEET_APPS_TRAINING_EVALUATE_H_
 
@@ -12,6 +14,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/status/statusor.h"
+#include "apps/parallel/ranks.h"
 #include "apps/text/dataset.h"
 #include "nn/causal_lm.h"
 #include "nn/linear_cross_entropy.h"
@@ -32,6 +36,8 @@ struct EvalResult {
 };
 
 EvalResult EvaluateLoss(CausalLm& model, const std::vector<text::Example>& examples, int64_t max_tokens);
+absl::StatusOr<EvalResult> EvaluateLoss(CausalLm& model, const std::vector<text::Example>& examples, int64_t max_tokens,
+                                        Ranks& ranks);
 
 }  // namespace lorikeet
 

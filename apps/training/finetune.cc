@@ -9,7 +9,10 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
 #include "apps/model/save_model.h"
 #include "apps/training/checkpoint.h"
 #include "apps/training/evaluate.h"
@@ -21,8 +24,10 @@
 #include "apps/training/run_report.h"
 #include "apps/training/signals.h"
 #include "apps/training/train_state.h"
+#include "optim/xxh64.h"
 #include "peft/adapter_file.h"
 #include "peft/merge.h"
+#include "tensor/device.h"
 #include "tensor/io/atomic_file.h"
 #include "tensor/kernels/parallel.h"
 
@@ -38,7 +43,7 @@ std::string FileName(const std::string& path) {
 
 class Run {
  public:
-  explicit Run(const TrainOptions& options) : options_(options) {}
+  Run(const TrainOptions& options, Ranks& ranks) : options_(options), ranks_(ranks) {}
   absl::Status Execute();
 
  private:
@@ -48,6 +53,9 @@ class Run {
   absl::Status ClaimOutput();
   uint64_t BytesToWrite() const;
   absl::Status Resume();
+  absl::Status AgreeOnStart();
+  absl::Status AgreeOnStopping();
+  absl::Status AgreeOnWeights(int64_t step);
   absl::Status FinishSteps(int64_t ahead);
   absl::Status Train();
   absl::Status EvaluateAndMark(int64_t step);
@@ -55,12 +63,14 @@ class Run {
   absl::Status Export();
   absl::Status WriteCard();
   absl::Status WriteRunInfo(const std::string& status);
+  bool First() const { return ranks_.rank() == 0; }
   std::string Out(absl::string_view name) const { return absl::StrCat(options_.output_dir, "/", name); }
 
   const TrainOptions& options_;
+  Ranks& ranks_;
   std::unique_ptr<OutputDirLock> lock_;
   std::unique_ptr<TrainJob> job_;
-  std::unique_ptr<RunReport> report_;
+  std::unique_ptr<RunReport> report_;  // the first rank's
   TrainProgress progress_;
   EvalResult after_;
   std::string resumed_from_;
@@ -98,33 +108,68 @@ absl::Status Run::Resume() {
   if (options_.resume_from_checkpoint.empty()) return absl::OkStatus();
   absl::StatusOr<FoundCheckpoint> found = FindCheckpoint(options_.output_dir, options_.resume_from_checkpoint);
   if (!found.ok()) return found.status();
-  for (const std::string& w : found->warnings) std::fprintf(stderr, "warning: %s\n", w.c_str());
+  for (const std::string& w : found->warnings) {
+    if (First()) std::fprintf(stderr, "warning: %s\n", w.c_str());
+  }
   absl::StatusOr<TrainProgress> loaded =
       LoadTrainState(found->path, job_->parameters, *job_->optimizer, job_->fingerprint);
   if (!loaded.ok()) return loaded.status();
   progress_ = *std::move(loaded);
   resumed_from_ = found->path;
   saved_step_ = progress_.step;
+  if (!First()) return absl::OkStatus();
   std::printf("resumed from %s: %lld of %lld steps are done\n", found->path.c_str(),
               static_cast<long long>(progress_.step), static_cast<long long>(job_->max_steps));
   return absl::OkStatus();
 }
 
+// Files may differ between two machines, and processors may.
+absl::Status Run::AgreeOnStart() {
+  return ranks_.ExpectSame("what is trained", absl::StrCat(job_->fingerprint, ", device ", ToString(job_->device),
+                                                           ", after step ", progress_.step));
+}
+
+// A signal that one rank got is a signal to all.
+absl::Status Run::AgreeOnStopping() {
+  const absl::Status own = StopStatus();
+  if (ranks_.size() == 1) return own;
+  double stopped[] = {absl::IsCancelled(own) ? 1.0 : 0.0, absl::IsAborted(own) ? 1.0 : 0.0};
+  if (absl::Status s = ranks_.Sum(absl::MakeSpan(stopped)); !s.ok()) return s;
+  if (stopped[0] > 0) return absl::CancelledError("stopped by SIGINT");
+  return stopped[1] > 0 ? absl::AbortedError("stopped by SIGTERM") : absl::OkStatus();
+}
+
+// The same gradients and the same arithmetic everywhere; but processors of two kinds may round differently.
+absl::Status Run::AgreeOnWeights(int64_t step) {
+  if (ranks_.size() == 1) return absl::OkStatus();
+  uint64_t digest = 0;
+  for (const Parameter* p : job_->parameters) {
+    const Tensor value = p->value.To(kCpu).Contiguous();
+    digest = Xxh64({static_cast<const char*>(value.raw()), static_cast<size_t>(value.nbytes())}, digest);
+  }
+  return ranks_.ExpectSame(absl::StrCat("the digest of the trained weights after step ", step),
+                           absl::StrCat(absl::Hex(digest)));
+}
+
 absl::Status Run::Save(int64_t step) {
   progress_.step = step;
+  if (absl::Status s = AgreeOnWeights(step); !s.ok()) return s;
+  saved_step_ = step;
+  if (!First()) return absl::OkStatus();
   absl::StatusOr<std::unique_ptr<CheckpointWriter>> writer = CheckpointWriter::Create(options_.output_dir, step);
   if (!writer.ok()) return writer.status();
   if (absl::Status s = SaveTrainState([&](absl::string_view name) { return (*writer)->Path(name); }, job_->parameters,
                                       *job_->optimizer, progress_);
       !s.ok())
     return s;
-  saved_step_ = step;
   return (*writer)->Commit({.save_total_limit = options_.save_total_limit, .best = best_});
 }
 
 absl::Status Run::EvaluateAndMark(int64_t step) {
-  after_ = EvaluateLoss(*job_->model.lm, job_->eval.examples, kEvalTokens);
-  report_->Evaluated(step, after_);
+  const absl::StatusOr<EvalResult> result = EvaluateLoss(*job_->model.lm, job_->eval.examples, kEvalTokens, ranks_);
+  if (!result.ok()) return result.status();
+  after_ = *result;
+  if (First()) report_->Evaluated(step, after_);
   best_ = after_.loss() < progress_.best_eval_loss;
   if (best_) progress_.best_eval_loss = after_.loss();
   return absl::OkStatus();
@@ -135,7 +180,7 @@ absl::Status Run::FinishSteps(int64_t ahead) {
   while (job_->trainer->in_flight() > ahead) {
     absl::StatusOr<StepResult> result = job_->trainer->Finish();
     if (!result.ok()) return result.status();
-    report_->Stepped(*result);
+    if (First()) report_->Stepped(*result);
   }
   return absl::OkStatus();
 }
@@ -149,14 +194,14 @@ absl::Status Run::Train() {
     const bool last = done == job_->max_steps;
     const bool evaluate = every(options_.eval_steps) && !last && !job_->eval.examples.empty();
     const bool save = every(options_.save_steps) && !last;
-    absl::Status stop = StopStatus();
+    absl::Status stop = submitted.ok() ? AgreeOnStopping() : absl::OkStatus();
     const bool all = !submitted.ok() || last || evaluate || save || !stop.ok();
     if (absl::Status s = FinishSteps(all ? 0 : trainer.ahead()); !s.ok()) return s;
     if (!submitted.ok()) return submitted;
     best_ = false;
     if (evaluate) {
       if (absl::Status s = EvaluateAndMark(done); !s.ok()) return s;
-      stop = StopStatus();
+      if (stop.ok()) stop = AgreeOnStopping();
     }
     if ((save || best_ || !stop.ok()) && !last) {
       if (absl::Status s = Save(done); !s.ok()) return s;
@@ -218,12 +263,14 @@ absl::Status Run::WriteCard() {
 
 // At the start with status "running", at the end with what came of it.
 absl::Status Run::WriteRunInfo(const std::string& status) {
+  if (!First()) return absl::OkStatus();
   info_.status = status;
   if (status == "running") {
     info_.program = "finetune";
     info_.flags = FlagValues();
     info_.machine = ThisMachine();
     info_.threads = NumThreads();
+    info_.ranks = ranks_.size();
     info_.started = UtcTime(std::time(nullptr));
     info_.resumed_from = resumed_from_;
     info_.inputs = job_->inputs;
@@ -234,7 +281,8 @@ absl::Status Run::WriteRunInfo(const std::string& status) {
 }
 
 absl::Status Run::DryRun() {
-  absl::StatusOr<std::unique_ptr<TrainJob>> job = TrainJob::Create(options_);
+  if (!First()) return absl::OkStatus();
+  absl::StatusOr<std::unique_ptr<TrainJob>> job = TrainJob::Create(options_, &ranks_);
   if (!job.ok()) return job.status();
   RunReport report(**job, "");
   report.PrintPlan();
@@ -251,16 +299,23 @@ absl::Status Run::Execute() {
   absl::Status written = WriteRunInfo(status.ok() ? "done" : stopped ? "stopped" : "failed");
   if (!status.ok()) return status;
   if (!written.ok()) return written;
-  return report_->Close(progress_.first_eval_loss, after_);
+  return !First() ? absl::OkStatus() : report_->Close(progress_.first_eval_loss, after_);
 }
 
 absl::Status Run::Prepare() {
-  if (absl::Status s = ClaimOutput(); !s.ok()) return s;
+  ranks_.set_patience(options_.rank_timeout);
+  if (First()) {
+    if (absl::Status s = ClaimOutput(); !s.ok()) return s;
+  }
+  // The others go on when the directory is there.
+  if (absl::Status s = ranks_.ExpectSame("--output_dir", options_.output_dir); !s.ok()) return s;
   InstallStopSignals();
-  absl::StatusOr<std::unique_ptr<TrainJob>> job = TrainJob::Create(options_);
+  absl::StatusOr<std::unique_ptr<TrainJob>> job = TrainJob::Create(options_, &ranks_);
   if (!job.ok()) return job.status();
   job_ = *std::move(job);
   if (absl::Status s = Resume(); !s.ok()) return s;
+  if (absl::Status s = AgreeOnStart(); !s.ok()) return s;
+  if (!First()) return absl::OkStatus();
   if (absl::Status s = CheckFreeSpace(options_.output_dir, BytesToWrite()); !s.ok()) return s;
   report_ = std::make_unique<RunReport>(*job_, options_.output_dir);
   report_->PrintPlan();
@@ -269,21 +324,23 @@ absl::Status Run::Prepare() {
 
 absl::Status Run::TrainAndExport() {
   if (resumed_from_.empty() && !job_->eval.examples.empty()) {
-    const EvalResult before = EvaluateLoss(*job_->model.lm, job_->eval.examples, kEvalTokens);
-    report_->Evaluated(0, before);
-    progress_.first_eval_loss = before.loss();
+    const absl::StatusOr<EvalResult> before = EvaluateLoss(*job_->model.lm, job_->eval.examples, kEvalTokens, ranks_);
+    if (!before.ok()) return before.status();
+    if (First()) report_->Evaluated(0, *before);
+    progress_.first_eval_loss = before->loss();
   }
   if (absl::Status s = Train(); !s.ok()) return s;
   if (absl::Status s = EvaluateAndMark(job_->max_steps); !s.ok()) return s;
   if (saved_step_ != job_->max_steps) {
     if (absl::Status s = Save(job_->max_steps); !s.ok()) return s;
   }
+  if (!First()) return absl::OkStatus();
   if (absl::Status s = Export(); !s.ok()) return s;
   return WriteCard();
 }
 
 }  // namespace
 
-absl::Status FineTune(const TrainOptions& options) { return Run(options).Execute(); }
+absl::Status FineTune(const TrainOptions& options, Ranks& ranks) { return Run(options, ranks).Execute(); }
 
 }  // namespace lorikeet

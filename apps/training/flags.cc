@@ -80,6 +80,8 @@ ABSL_FLAG(bool, cuda_graphs, kDefault.cuda_graphs,
           "capture a step's passes as CUDA graphs and replay each by one launch: for small models, whose kernels take "
           "longer to launch than to run");
 ABSL_FLAG(int, threads, kDefault.threads, "CPU threads; 0: all that the process may use. Results do not depend on it");
+ABSL_FLAG(double, rank_timeout, kDefault.rank_timeout,
+          "seconds that one of several processes, started by mpirun, may keep the others waiting before all end");
 ABSL_FLAG(int64_t, logging_steps, kDefault.logging_steps, "steps between two lines of progress");
 ABSL_FLAG(int64_t, eval_steps, kDefault.eval_steps, "steps between two evaluations; 0: before and after only");
 ABSL_FLAG(int64_t, save_steps, kDefault.save_steps, "steps between two checkpoints; 0: at the end only");
@@ -156,6 +158,7 @@ absl::StatusOr<TrainOptions> OptionsFromFlags() {
   LORIKEET_READ_FLAG(offload_embeddings);
   LORIKEET_READ_FLAG(cuda_graphs);
   LORIKEET_READ_FLAG(threads);
+  LORIKEET_READ_FLAG(rank_timeout);
   LORIKEET_READ_FLAG(logging_steps);
   LORIKEET_READ_FLAG(eval_steps);
   LORIKEET_READ_FLAG(save_steps);

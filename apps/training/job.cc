@@ -12,6 +12,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "apps/model/choose_device.h"
+#include "apps/parallel/nccl_library.h"
 #include "apps/training/run_info.h"
 #include "optim/cuda_paged_store.h"
 #include "optim/paged_store.h"
@@ -20,6 +21,7 @@
 #include "peft/inject.h"
 #include "peft/lora_plus.h"
 #include "peft/targets.h"
+#include "tensor/cuda_memory.h"
 #include "tensor/device.h"
 #include "tensor/kernels/parallel.h"
 #include "tensor/random.h"
@@ -90,10 +92,27 @@ absl::StatusOr<AdapterConfig> AdapterConfigFor(const TrainOptions& o) {
   return c;
 }
 
-absl::StatusOr<std::unique_ptr<TrainJob>> TrainJob::Create(const TrainOptions& options) {
+absl::Status TrainJob::DivideSteps() {
+  const int64_t n = ranks == nullptr ? 1 : ranks->size();
+  rows = options.batch_size;
+  micro_batches = options.gradient_accumulation_steps;
+  if (micro_batches % n == 0) return absl::OkStatus();
+  if (rows % n == 0) {
+    rows /= n;
+    micro_batches *= n;
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("--batch_size=", rows, " --gradient_accumulation_steps=", micro_batches,
+                   ": a step cannot be divided among ", n, " ranks; make one of the two a multiple of ", n));
+}
+
+absl::StatusOr<std::unique_ptr<TrainJob>> TrainJob::Create(const TrainOptions& options, Ranks* ranks) {
   auto job = std::make_unique<TrainJob>();
   job->options = options;
-  SetNumThreads(options.threads);
+  job->ranks = ranks;
+  if (absl::Status s = job->DivideSteps(); !s.ok()) return s;
+  SetNumThreads(options.threads > 0 || ranks == nullptr ? options.threads : ranks->processors());
   absl::StatusOr<DeviceChoice> choice = ChooseDevice(options.device);
   if (!choice.ok()) return choice.status();
   job->device = choice->device;
@@ -220,12 +239,19 @@ absl::Status TrainJob::MakeOptimizer() {
     return AdamWGroup{.lr_scale = LoraPlusScale(p, options.loraplus_lr_ratio), .weight_decay = options.weight_decay};
   };
   optimizer = std::make_unique<AdamW>(parameters, AdamWOptions{.group = group}, std::move(store));
+  if (ranks != nullptr && ranks->size() > 1 && device.is_cuda()) {
+    absl::StatusOr<std::unique_ptr<NcclSum>> made = NcclSum::Create(*ranks, OpenNccl(), CudaDeviceAddress());
+    if (!made.ok()) return made.status();
+    nccl = *std::move(made);
+  }
   trainer = std::make_unique<Trainer>(*model.lm, parameters, *optimizer, *schedule, &run, *stream,
-                                      TrainerOptions{.batch_size = options.batch_size,
-                                                     .gradient_accumulation_steps = options.gradient_accumulation_steps,
+                                      TrainerOptions{.batch_size = rows,
+                                                     .gradient_accumulation_steps = micro_batches,
                                                      .max_grad_norm = options.max_grad_norm,
                                                      .key = RngKey{.seed = options.seed}.Fold(kDropout),
-                                                     .cuda_graphs = options.cuda_graphs && device.is_cuda()});
+                                                     .cuda_graphs = options.cuda_graphs && device.is_cuda(),
+                                                     .ranks = ranks,
+                                                     .nccl = nccl.get()});
   fingerprint = Fingerprint();
   return absl::OkStatus();
 }

@@ -4,6 +4,8 @@
 //   absl::StatusOr<std::unique_ptr<TrainJob>> job = TrainJob::Create(options);
 //   absl::StatusOr<StepResult> r = (*job)->trainer->Step(0);
 //
+// Where ranks share the work (apps/parallel/ranks.h), a step is still what --batch_size and
+// --gradient_accumulation_steps say: its micro-batches are dealt out, or, if they are too few, each is divided first.
 // The parts refer to one another, so a job stays where it was made. No file is written.
 #ifndef LORIKEET_APPS_TRAINING_JOB_H_
 #define LORIKEET_APPS_TRAINING_JOB_H_
@@ -16,6 +18,8 @@
 
 #include "absl/status/statusor.h"
 #include "apps/model/open_model.h"
+#include "apps/parallel/nccl_sum.h"
+#include "apps/parallel/ranks.h"
 #include "apps/text/batches.h"
 #include "apps/text/chat_template.h"
 #include "apps/text/dataset.h"
@@ -31,9 +35,12 @@
 namespace lorikeet {
 
 struct TrainJob {
-  static absl::StatusOr<std::unique_ptr<TrainJob>> Create(const TrainOptions& options);
+  // `ranks`, if any, outlives the job. InvalidArgument: among others, a step cannot be divided among so many.
+  static absl::StatusOr<std::unique_ptr<TrainJob>> Create(const TrainOptions& options, Ranks* ranks = nullptr);
 
   TrainOptions options;
+  Ranks* ranks = nullptr;               // null: one process
+  int64_t rows = 0, micro_batches = 0;  // of a micro-batch, of a step, once ranks share them
   Device device;
   std::string device_name;  // a GPU's, or why there is none; empty: the CPU was asked for
   DType compute_dtype = DType::kF32;
@@ -49,6 +56,7 @@ struct TrainJob {
   int64_t max_steps = 0;
   std::unique_ptr<Schedule> schedule;
   std::unique_ptr<AdamW> optimizer;
+  std::unique_ptr<NcclSum> nccl;  // null: gradients of several ranks are added up on the host
   std::unique_ptr<Trainer> trainer;
 
   // What a resumed run must share, in words: the bytes of model and data, and every flag that the weights depend on.
@@ -56,6 +64,7 @@ struct TrainJob {
   std::string fingerprint;
 
  private:
+  absl::Status DivideSteps();
   absl::Status OpenModelAndData();
   absl::Status DigestInputs();
   absl::Status AddAdapters();

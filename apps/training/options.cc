@@ -156,6 +156,7 @@ absl::Status Validate(const TrainOptions& o) {
   r.Range<int64_t>("save_total_limit", o.save_total_limit, 1, INT64_MAX);
   r.Range<int64_t>("optimizer_memory", o.optimizer_memory, 1 << 20, INT64_MAX);
   r.Range<int>("threads", o.threads, 0, 4096);
+  r.Range<double>("rank_timeout", o.rank_timeout, 1, 1e6);
   r.OneOf("lr_scheduler_type", o.lr_scheduler_type, {"constant", "constant_with_warmup", "linear", "cosine"});
   r.OneOf("optim", o.optim, {"adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit"});
   r.OneOf("compute_dtype", o.compute_dtype, {"auto", "bf16", "f32"});

@@ -75,7 +75,8 @@ struct TrainOptions {
   int64_t gradient_checkpointing_layers = -1;  // the first so many; -1: all
   bool offload_embeddings = false;
   bool cuda_graphs = false;
-  int threads = 0;  // 0: every processor allowed
+  int threads = 0;            // 0: every processor allowed, of ranks each its share
+  double rank_timeout = 600;  // seconds that one rank may keep the others waiting
 
   // Reports and checkpoints.
   int64_t logging_steps = 1;

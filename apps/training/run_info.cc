@@ -118,6 +118,7 @@ std::string ToJson(const RunInfo& info) {
                        {"processors", info.machine.processors},
                        {"memory_bytes", info.machine.memory_bytes},
                        {"threads", info.threads},
+                       {"ranks", info.ranks},
                        {"flags", info.flags},
                        {"inputs", std::move(files)},
                        {"started", OrNull(info.started)},

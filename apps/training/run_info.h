@@ -7,7 +7,7 @@
 //   absl::Status status = WriteFileAtomically("out/run.json", ToJson(info));       // at the start, and again at the
 //   end
 //
-//   {"program": "finetune", "version": "0.1.0", "compiler": "...", "cpu": "...", "threads": 2,
+//   {"program": "finetune", "version": "0.1.0", "compiler": "...", "cpu": "...", "threads": 2, "ranks": 1,
 //    "started": "2026-01-31T12:00:00Z", "ended": null, "resumed_from": null, "status": "running",
 //    "flags": {...}, "inputs": {"data": {"train.jsonl": {"bytes": 1841, "sha256": "..."}}}}
 //
@@ -53,6 +53,7 @@ struct RunInfo {
   std::map<std::string, std::map<std::string, FileDigest>> inputs;  // role, file's name, digest
   MachineInfo machine;
   int threads = 0;
+  int ranks = 1;               // processes that shared the work, each with so many threads
   std::string started, ended;  // empty: null
   std::string resumed_from;    // a checkpoint's path; empty: null
   std::string status = "running";

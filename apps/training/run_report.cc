@@ -61,7 +61,7 @@ int64_t ExpectedActivationBytes(const TrainJob& job) {
   const int64_t width = static_cast<int64_t>(SizeOf(job.compute_dtype));
   const int64_t qkv = (c.num_heads + 2 * c.num_kv_heads) * c.head_dim;
   const int64_t layer = width * (4 * c.hidden_size + 2 * qkv + c.num_heads * c.head_dim + 4 * c.intermediate_size);
-  const int64_t tokens = job.options.batch_size * job.options.max_seq_length;
+  const int64_t tokens = job.rows * job.options.max_seq_length;
   // Two of the layers' inputs are on the device while the others are in host memory.
   const bool offload = CheckpointingOf(job.options) == Checkpointing::kOffload && job.device.is_cuda();
   const int64_t asked = job.options.gradient_checkpointing_layers;
@@ -73,6 +73,25 @@ int64_t ExpectedActivationBytes(const TrainJob& job) {
   const int64_t inputs = (offload ? std::min<int64_t>(2, checkpointed) : checkpointed) * input;
   const int64_t per_token = inputs + std::max<int64_t>(1, c.num_layers - checkpointed) * layer;
   return tokens * per_token + LogitsChunk(tokens, job.device) * c.vocab_size * (4 + width);
+}
+
+int NumRanks(const TrainJob& job) { return job.ranks == nullptr ? 1 : job.ranks->size(); }
+
+// mpirun gives every rank a terminal, wherever its own output goes.
+ProgressOptions ProgressOptionsOf(const TrainJob& job) {
+  ProgressOptions options = ProgressOptionsFor(stdout);
+  if (NumRanks(job) > 1) options.terminal = false;
+  return options;
+}
+
+std::string DeviceText(const TrainJob& job) {
+  const std::string ranks = NumRanks(job) == 1 ? "" : absl::StrCat(", ", NumRanks(job), " ranks");
+  if (job.device.is_cuda()) {
+    const char* const sums = ranks.empty() ? "" : job.nccl != nullptr ? " by NCCL" : " through the host";
+    return absl::StrCat(job.device_name, job.options.cuda_graphs ? ", graphs" : "", ranks, sums);
+  }
+  return absl::StrCat("cpu", ranks, ranks.empty() ? ", " : " of ", NumThreads(),
+                      NumThreads() == 1 ? " thread" : " threads");
 }
 
 std::string JoinIds(const std::vector<int32_t>& ids) { return absl::StrJoin(ids, " "); }
@@ -100,16 +119,16 @@ std::string Marked(const text::Example& e, const text::Tokenizer& tokenizer) {
 }  // namespace
 
 struct RunReport::State {
-  explicit State(int64_t steps) : progress(steps, ProgressOptionsFor(stdout)) {}
+  explicit State(const TrainJob& job) : progress(job.max_steps, ProgressOptionsOf(job)) {}
   std::unique_ptr<MetricsWriter> metrics;
   ProgressPrinter progress;
-  double peak_flops = 0;  // of the dot-product instruction, measured
+  double peak_flops = 0;  // of the dot-product instruction, measured, on all ranks
   StepFlops flops;        // but for what differs from step to step
   double seconds = 0;     // of training so far
 };
 
 RunReport::RunReport(TrainJob& job, std::string output_dir)
-    : job_(job), output_dir_(std::move(output_dir)), state_(std::make_unique<State>(job.max_steps)) {
+    : job_(job), output_dir_(std::move(output_dir)), state_(std::make_unique<State>(job)) {
   CountParameters count;
   job.model.lm->Visit(count);
   trainable_ = count.trainable;
@@ -140,8 +159,7 @@ void RunReport::PrintPlan() {
   p.method = Name(o.method);
   p.weights = Quantized(o.method) ? Name(o.quant.kind) : "";
   p.dtype = Name(job_.compute_dtype);
-  p.device = job_.device.is_cpu() ? absl::StrCat("cpu, ", NumThreads(), NumThreads() == 1 ? " thread" : " threads")
-                                  : absl::StrCat(job_.device_name, o.cuda_graphs ? ", graphs" : "");
+  p.device = DeviceText(job_);
   p.weight_bytes = weight_bytes_;
   p.gradient_bytes = 4 * trainable_;
   const DType state = StateDType(o);
@@ -182,7 +200,7 @@ absl::Status RunReport::Open(int64_t first_step) {
       first_step > 0 ? MetricsWriter::Resume(path, first_step) : MetricsWriter::Create(path);
   if (!metrics.ok()) return metrics.status();
   state_->metrics = *std::move(metrics);
-  state_->peak_flops = DevicePeakFlops(job_.device, job_.compute_dtype);
+  state_->peak_flops = DevicePeakFlops(job_.device, job_.compute_dtype) * NumRanks(job_);
   return absl::OkStatus();
 }
 

@@ -14,6 +14,8 @@
 #include "tensor/check.h"
 #include "tensor/device.h"
 #include "tensor/dtype.h"
+#include "tensor/ops/copy.h"
+#include "tensor/ops/reduce.h"
 #include "tensor/tensor.h"
 
 namespace lorikeet {
@@ -47,16 +49,19 @@ Trainer::Trainer(CausalLm& model, std::vector<Parameter*> parameters, AdamW& opt
       stream_(stream),
       options_(options),
       gate_(options.max_grad_norm, model.device()) {
+  LORIKEET_CHECK_EQ(options_.gradient_accumulation_steps % ranks(), 0) << "micro-batches of " << ranks() << " ranks";
+  if (ranks() > 1) gradient_sum_ = std::make_unique<GradientSum>(options_.ranks, parameters_, options_.nccl);
   if (!options.cuda_graphs || !model_.device().is_cuda()) return;
   graphs_ = std::make_unique<StepGraphs>(parameters_, [this](const MicroBatch& b) { return ForwardAndBackward(b); });
 }
 
-RngKey Trainer::DropoutKey(int64_t step, size_t micro_batch) const {
+RngKey Trainer::DropoutKey(int64_t step, size_t own) const {
+  const uint64_t micro_batch = own * static_cast<uint64_t>(ranks()) + static_cast<uint64_t>(rank());
   return options_.key.Fold(static_cast<uint64_t>(step)).Fold(micro_batch);
 }
 
-// All micro-batches, before the first one runs: a step's loss is the mean over the answer tokens of the whole step,
-// whatever the split.
+// All micro-batches, before the first one runs, and those of the other ranks, too: a step's loss is the mean over the
+// answer tokens of the whole step, whatever the split.
 Trainer::Inputs Trainer::InputsOf(int64_t step) const {
   Inputs out;
   out.counts.step = step;
@@ -68,6 +73,7 @@ Trainer::Inputs Trainer::InputsOf(int64_t step) const {
     out.counts.tokens += static_cast<int64_t>(rows.tokens.size());
     out.counts.answer_tokens += rows.num_targets();
     out.counts.causal_pairs += CausalPairs(rows.cu_seqlens);
+    if (i % ranks() != rank()) continue;
     if (graphs_ != nullptr) {
       const int64_t tokens = StepGraphs::Tokens(static_cast<int64_t>(rows.tokens.size()));
       const int64_t sequences = StepGraphs::Sequences(static_cast<int64_t>(rows.cu_seqlens.size()));
@@ -106,27 +112,45 @@ RowLosses Trainer::ForwardAndBackward(const MicroBatch& b) {
   return losses;
 }
 
-absl::StatusOr<std::vector<RowLosses>> Trainer::SubmitPasses(int64_t step, StepResult* result) {
+absl::StatusOr<Trainer::Losses> Trainer::SubmitPasses(int64_t step, StepResult* result) {
   const Inputs inputs = TakeInputs(step);
   *result = inputs.counts;
   if (result->answer_tokens == 0) {
     return absl::InvalidArgumentError(absl::StrCat("step ", step + 1, ": its rows have no token to learn"));
   }
   if (graphs_ != nullptr) graphs_->BeginStep();
-  std::vector<RowLosses> losses;
+  Losses losses;
   for (size_t i = 0; i < inputs.micro_batches.size(); ++i) {
     if (run_ != nullptr) run_->key = DropoutKey(step, i);
     const MicroBatch& b = inputs.micro_batches[i];
-    losses.push_back(graphs_ != nullptr ? graphs_->Run(b) : ForwardAndBackward(b));
+    losses.own.push_back((graphs_ != nullptr ? graphs_->Run(b) : ForwardAndBackward(b)).losses);
+  }
+  losses.all = losses.own;
+  if (gradient_sum_ == nullptr) return losses;
+  if (absl::Status s = SumOverRanks(&losses); !s.ok()) {
+    DropGradients();
+    return s;
   }
   return losses;
 }
 
-absl::Status Trainer::SumLoss(absl::Span<const Tensor> losses, StepResult* result) {
+// The gradients become those of all ranks. The losses' sum goes with them, in f32, for the device to look at; what is
+// reported the host adds up later, in f64.
+absl::Status Trainer::SumOverRanks(Losses* losses) {
+  std::vector<Tensor> rows;
+  for (const Tensor& t : losses->own) rows.push_back(t.Cast(DType::kF32));
+  losses->all = {tensor::Sum(tensor::Concat(rows, 0), {0}, /*keepdim=*/true)};
+  return gradient_sum_->Add(losses->all);
+}
+
+absl::Status Trainer::MeanLoss(absl::Span<const Tensor> own, StepResult* result) {
   double sum = 0;
-  for (const Tensor& rows : losses) {
+  for (const Tensor& rows : own) {
     const Tensor wide = rows.Cast(DType::kF64);
     for (const double loss : wide.data<double>()) sum += loss;
+  }
+  if (options_.ranks != nullptr) {
+    if (absl::Status s = options_.ranks->Sum(absl::MakeSpan(&sum, 1)); !s.ok()) return s;
   }
   result->loss = sum / static_cast<double>(result->answer_tokens);
   if (std::isfinite(result->loss)) return absl::OkStatus();
@@ -134,11 +158,10 @@ absl::Status Trainer::SumLoss(absl::Span<const Tensor> losses, StepResult* resul
 }
 
 absl::Status Trainer::AccumulateGradients(int64_t step, StepResult* result) {
-  const absl::StatusOr<std::vector<RowLosses>> losses = SubmitPasses(step, result);
+  const absl::StatusOr<Losses> losses = SubmitPasses(step, result);
   if (!losses.ok()) return losses.status();
-  std::vector<Tensor> here;
-  for (const RowLosses& rows : *losses) here.push_back(rows.losses.To(kCpu));
-  return SumLoss(here, result);
+  HostCopy here(losses->own);
+  return MeanLoss(here.Wait(), result);
 }
 
 void Trainer::DropGradients() {
@@ -155,13 +178,12 @@ absl::Status Trainer::Submit(int64_t step) {
     run_->training = true;
     ++run_->weights_version;
   }
-  const absl::StatusOr<std::vector<RowLosses>> losses = SubmitPasses(step, &result);
+  const absl::StatusOr<Losses> losses = SubmitPasses(step, &result);
   if (run_ != nullptr) run_->training = false;
   if (!losses.ok()) return losses.status();
-  std::vector<Tensor> values;
-  for (const RowLosses& rows : *losses) values.push_back(rows.losses);
-  const GradNorm norm(parameters_, values);
+  const GradNorm norm(parameters_, losses->all);
   gate_.Look(norm);
+  std::vector<Tensor> values = losses->own;
   values.push_back(norm.sums());
   HostCopy copy(values);
   result.learning_rate = schedule_.Rate(step);
@@ -177,7 +199,7 @@ absl::Status Trainer::Submit(int64_t step) {
 absl::Status Trainer::Read(InFlight& step) {
   const absl::Span<const Tensor> values = step.values.Wait();
   StepResult& r = step.result;
-  if (absl::Status s = SumLoss(values.first(values.size() - 1), &r); !s.ok()) return s;
+  if (absl::Status s = MeanLoss(values.first(values.size() - 1), &r); !s.ok()) return s;
   r.grad_norm = step.norm.Of(values.back());
   return std::isfinite(r.grad_norm) ? absl::OkStatus() : NotFinite(r.step, "gradient's norm", r.grad_norm);
 }

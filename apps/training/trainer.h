@@ -21,6 +21,9 @@
 // Finish every step before anything else reads parameters or moments: evaluation, a checkpoint.
 // With `cuda_graphs`, on a GPU, a micro-batch is padded to a shape that repeats, and its passes run as one captured
 // graph (step_graphs.h); dropout then reads its key from the device's memory.
+// With `ranks`, several processes take a step together: rank r of n does the micro-batches r, r + n, r + 2n, ..., and
+// the gradients of all are added up before the update, which is the same everywhere. Losses and counts are of the whole
+// step.
 #ifndef LORIKEET_APPS_TRAINING_TRAINER_H_
 #define LORIKEET_APPS_TRAINING_TRAINER_H_
 
@@ -34,6 +37,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "apps/parallel/gradient_sum.h"
+#include "apps/parallel/nccl_sum.h"
+#include "apps/parallel/ranks.h"
 #include "apps/text/batches.h"
 #include "apps/training/step_graphs.h"
 #include "autograd/parameter.h"
@@ -56,6 +62,8 @@ struct TrainerOptions {
   double max_grad_norm = 1;  // <= 0: no clipping
   RngKey key;                // dropout
   bool cuda_graphs = false;
+  Ranks* ranks = nullptr;   // who shares the micro-batches: their number is a multiple of the ranks'; null: no one
+  NcclSum* nccl = nullptr;  // how their gradients are added up; null: through the host
 };
 
 struct StepResult {
@@ -78,7 +86,7 @@ class Trainer {
   // Submit, then Finish.
   absl::StatusOr<StepResult> Step(int64_t step);
   // Launches a step, update included; on a GPU without waiting. InvalidArgument: no row of it has an answer; others:
-  // the optimizer's store failed. No step then.
+  // the optimizer's store failed, or a rank is lost (DeadlineExceeded). No step then.
   absl::Status Submit(int64_t step);
   // Waits for the oldest step in flight. FailedPrecondition: its loss or gradient is not finite; neither it nor a step
   // submitted after it has updated anything, and none is in flight any more.
@@ -87,7 +95,8 @@ class Trainer {
   // How many steps to leave in flight: 1 on a GPU, 0 on the CPU.
   int64_t ahead() const;
 
-  // Step's first half: the gradient of the step's mean loss, added to the parameters' gradients, and the loss.
+  // Step's first half: the gradient of the step's mean loss, added to the parameters' gradients, and the loss. Of all
+  // ranks' micro-batches.
   absl::Status AccumulateGradients(int64_t step, StepResult* result);
 
   // Passes that ran as a graph.
@@ -97,23 +106,30 @@ class Trainer {
   // What a step eats, and what is known of it beforehand.
   struct Inputs {
     StepResult counts;
-    std::vector<MicroBatch> micro_batches;
+    std::vector<MicroBatch> micro_batches;  // this rank's
   };
   // A step whose update the device may not have done yet.
   struct InFlight {
     StepResult result;
     GradNorm norm;
-    HostCopy values;  // the micro-batches' losses, then the norm's sums
+    HostCopy values;  // this rank's losses, then the norm's sums
     std::chrono::steady_clock::time_point submitted;
     double submission_seconds;
   };
-  RngKey DropoutKey(int64_t step, size_t micro_batch) const;
+  int rank() const { return options_.ranks == nullptr ? 0 : options_.ranks->rank(); }
+  int ranks() const { return options_.ranks == nullptr ? 1 : options_.ranks->size(); }
+  RngKey DropoutKey(int64_t step, size_t own) const;  // of the micro-batch that is this rank's own-th
   Inputs InputsOf(int64_t step) const;
   Inputs TakeInputs(int64_t step);  // made already, or now
   RowLosses ForwardAndBackward(const MicroBatch& batch);
-  absl::StatusOr<std::vector<RowLosses>> SubmitPasses(int64_t step, StepResult* result);
-  static absl::Status SumLoss(absl::Span<const Tensor> losses, StepResult* result);
-  static absl::Status Read(InFlight& step);
+  struct Losses {
+    std::vector<Tensor> own;  // of this rank's rows, a tensor for each micro-batch
+    std::vector<Tensor> all;  // the same, or what says of all ranks' whether they are finite
+  };
+  absl::StatusOr<Losses> SubmitPasses(int64_t step, StepResult* result);
+  absl::Status SumOverRanks(Losses* losses);
+  absl::Status MeanLoss(absl::Span<const Tensor> own, StepResult* result);
+  absl::Status Read(InFlight& step);
   double SecondsOf(const InFlight& step) const;
   void RollBack();
   void DropGradients();
@@ -125,8 +141,9 @@ class Trainer {
   AdapterRun* run_;
   const text::SequenceStream& stream_;
   TrainerOptions options_;
-  std::unique_ptr<StepGraphs> graphs_;  // null: without
-  std::optional<Inputs> next_;          // on a GPU: the coming step's
+  std::unique_ptr<GradientSum> gradient_sum_;  // null: one rank
+  std::unique_ptr<StepGraphs> graphs_;         // null: without
+  std::optional<Inputs> next_;                 // on a GPU: the coming step's
   UpdateGate gate_;
   std::deque<InFlight> in_flight_;  // oldest first
   std::optional<HostCopy> before_;  // of the step finished last

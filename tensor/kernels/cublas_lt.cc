@@ -14,6 +14,7 @@
 #include "tensor/kernels/cuda_scratch.h"
 #include "tensor/kernels/launch.h"
 #include "tensor/kernels/matmul_cuda.h"
+#include "tensor/shared_library.h"
 
 namespace lorikeet::internal {
 namespace {
@@ -45,25 +46,20 @@ void* OpenLibrary() {
   return nullptr;
 }
 
-template <typename F>
-bool Find(void* library, const char* name, F* function) {
-  *function = reinterpret_cast<F>(dlsym(library, name));
-  return *function != nullptr;
-}
-
 Library Load() {
   Library l{};
   void* so = OpenLibrary();
-  const bool found = so != nullptr && Find(so, "cublasLtCreate", &l.create) && Find(so, "cublasLtMatmul", &l.matmul) &&
-                     Find(so, "cublasLtMatmulAlgoGetHeuristic", &l.heuristic) &&
-                     Find(so, "cublasLtMatmulDescCreate", &l.desc_create) &&
-                     Find(so, "cublasLtMatmulDescDestroy", &l.desc_destroy) &&
-                     Find(so, "cublasLtMatmulDescSetAttribute", &l.desc_set) &&
-                     Find(so, "cublasLtMatrixLayoutCreate", &l.layout_create) &&
-                     Find(so, "cublasLtMatrixLayoutDestroy", &l.layout_destroy) &&
-                     Find(so, "cublasLtMatmulPreferenceCreate", &l.preference_create) &&
-                     Find(so, "cublasLtMatmulPreferenceDestroy", &l.preference_destroy) &&
-                     Find(so, "cublasLtMatmulPreferenceSetAttribute", &l.preference_set);
+  const bool found = so != nullptr && FindSymbol(so, "cublasLtCreate", &l.create) &&
+                     FindSymbol(so, "cublasLtMatmul", &l.matmul) &&
+                     FindSymbol(so, "cublasLtMatmulAlgoGetHeuristic", &l.heuristic) &&
+                     FindSymbol(so, "cublasLtMatmulDescCreate", &l.desc_create) &&
+                     FindSymbol(so, "cublasLtMatmulDescDestroy", &l.desc_destroy) &&
+                     FindSymbol(so, "cublasLtMatmulDescSetAttribute", &l.desc_set) &&
+                     FindSymbol(so, "cublasLtMatrixLayoutCreate", &l.layout_create) &&
+                     FindSymbol(so, "cublasLtMatrixLayoutDestroy", &l.layout_destroy) &&
+                     FindSymbol(so, "cublasLtMatmulPreferenceCreate", &l.preference_create) &&
+                     FindSymbol(so, "cublasLtMatmulPreferenceDestroy", &l.preference_destroy) &&
+                     FindSymbol(so, "cublasLtMatmulPreferenceSetAttribute", &l.preference_set);
   if (!found || l.create(&l.handle) != CUBLAS_STATUS_SUCCESS) l.handle = nullptr;
   return l;
 }

@@ -393,6 +393,11 @@ cudaError_t cudaGetDeviceCount(int* count) {
   return cudaSuccess;
 }
 cudaError_t cudaSetDevice(int device) { return device == 0 ? cudaSuccess : cudaErrorInvalidValue; }
+cudaError_t cudaDeviceGetPCIBusId(char* id, int size, int) {
+  std::snprintf(id, static_cast<size_t>(size), "simulated");
+  return cudaSuccess;
+}
+
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   *properties = {
       .name = "simulated device", .totalGlobalMem = cusim::Limit(), .major = 9, .minor = 0, .multiProcessorCount = 4};

@@ -57,6 +57,13 @@ def system_repositories():
         libs = ["libutf8proc.a"],
         build_file = "//third_party/system:utf8proc.BUILD",
     )
+    system_repository(
+        name = "mpi",
+        apt = "libopenmpi-dev",
+        headers = ["mpi.h", "mpi_portable_platform.h"],
+        include_dirs = ["/usr/lib/%A/openmpi/include"],
+        build_file = "//third_party/system:mpi.BUILD",
+    )
     # Looked for only when //tests/benchmarks/peers:onednn_matmul is built, so no other build needs it.
     system_repository(
         name = "onednn",
