@@ -57,6 +57,11 @@ absl::StatusOr<std::unique_ptr<NcclSum>> NcclSum::Create(Ranks& ranks, const Ncc
 
 void NcclSum::Check(int result) const { LORIKEET_CHECK_EQ(result, 0) << "NCCL: " << library_.get_error_string(result); }
 
+void NcclSum::Abort() {
+  if (communicator_ != nullptr) library_.comm_abort(communicator_);
+  communicator_ = nullptr;
+}
+
 void NcclSum::Add(const std::vector<Tensor>& tensors) {
   Check(library_.group_start());
   for (const Tensor& t : tensors) {

@@ -63,29 +63,16 @@ void SeeOneGpu(int k) {
   if (!visible.empty()) setenv("CUDA_VISIBLE_DEVICES", visible[static_cast<size_t>(k) % visible.size()].c_str(), 1);
 }
 
-// The host, and a digit for each of its processors: 1 if this process may run there.
-std::string Affinity() {
+// The processors that this process may run on.
+std::vector<int> Processors() {
+  std::vector<int> processors;
   cpu_set_t set;
   CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return Ranks::Host();
-  std::string text = Ranks::Host() + " ";
-  for (int i = 0; i < CPU_SETSIZE; ++i) text.push_back(CPU_ISSET(i, &set) ? '1' : '0');
-  return text;
-}
-
-// The share of a processor that two ranks may use is a half. mpirun has its own ideas of which those are: two ranks get
-// a core each, more a whole socket in common.
-int OwnProcessors(const std::vector<std::string>& affinities, size_t own) {
-  const std::string& mine = affinities[own];
-  double share = 0;
-  for (size_t i = mine.find(' ') + 1; i < mine.size(); ++i) {
-    if (mine[i] != '1') continue;
-    share +=
-        1.0 / static_cast<double>(std::count_if(affinities.begin(), affinities.end(), [&](const std::string& a) {
-          return a.size() == mine.size() && a.compare(0, mine.find(' '), mine, 0, mine.find(' ')) == 0 && a[i] == '1';
-        }));
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return {};
+  for (int i = 0; i < CPU_SETSIZE; ++i) {
+    if (CPU_ISSET(i, &set)) processors.push_back(i);
   }
-  return std::max(1, static_cast<int>(share + 1e-9));
+  return processors;
 }
 
 // The r-th of n parts of values whose sizes differ by one at most.
@@ -123,16 +110,27 @@ absl::Status Ranks::Start() {
   mpi_->comm_set_errhandler(mpi_->world, mpi_->errors_return);
   mpi_->comm_rank(mpi_->world, &rank_);
   mpi_->comm_size(mpi_->world, &size_);
-  return Introduce();
-}
-
-absl::Status Ranks::Introduce() {
   absl::StatusOr<std::vector<std::string>> places = Gather(absl::StrCat("process ", getpid(), " on ", Host()));
   if (!places.ok()) return places.status();
   places_ = *std::move(places);
-  const absl::StatusOr<std::vector<std::string>> affinities = Gather(Affinity());
-  if (!affinities.ok()) return affinities.status();
-  processors_ = OwnProcessors(*affinities, static_cast<size_t>(rank_));
+  return DivideProcessors();
+}
+
+// mpirun may bind ranks to processors of their own, or several to the same ones, or not at all.
+absl::Status Ranks::DivideProcessors() {
+  const std::vector<int> processors = Processors();
+  const std::string own = absl::StrCat(Host(), " ", absl::StrJoin(processors, ","));
+  const absl::StatusOr<std::vector<std::string>> all = Gather(own);
+  if (!all.ok()) return all.status();
+  const size_t n = processors.size(), sharing = static_cast<size_t>(std::count(all->begin(), all->end(), own));
+  if (n == 0 || sharing == 1) return absl::OkStatus();
+  const size_t turn = static_cast<size_t>(std::count(all->begin(), all->begin() + rank_, own));
+  const size_t begin = sharing <= n ? turn * n / sharing : turn % n;
+  const size_t end = sharing <= n ? (turn + 1) * n / sharing : begin + 1;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (size_t i = begin; i < end; ++i) CPU_SET(static_cast<size_t>(processors[i]), &set);
+  sched_setaffinity(0, sizeof set, &set);  // where refused, the scheduler decides
   return absl::OkStatus();
 }
 
@@ -149,32 +147,35 @@ std::string Ranks::NameOf(int rank) const {
 }
 
 absl::Status Ranks::Exchange(const std::vector<Message>& messages, int tag, double seconds) {
+  if (!lost_.ok() || messages.empty()) return lost_;
   std::vector<MPI_Request> requests(messages.size());
   for (size_t i = 0; i < messages.size(); ++i) {
     const Message& m = messages[i];
     const int bytes = static_cast<int>(m.bytes);
     const int error = m.incoming ? mpi_->irecv(m.data, bytes, mpi_->byte, m.peer, tag, mpi_->world, &requests[i])
                                  : mpi_->isend(m.data, bytes, mpi_->byte, m.peer, tag, mpi_->world, &requests[i]);
-    if (error != MPI_SUCCESS) return Failed(error);
+    if (error != MPI_SUCCESS) return lost_ = Failed(error);
   }
   const auto begin = std::chrono::steady_clock::now();
   for (int64_t polls = 0;; ++polls) {
     int done = 0;
     const int error = mpi_->testall(static_cast<int>(requests.size()), requests.data(), &done, MPI_STATUSES_IGNORE);
-    if (error != MPI_SUCCESS) return Failed(error);
+    if (error != MPI_SUCCESS) return lost_ = Failed(error);
     if (done != 0) return absl::OkStatus();
     if (polls < kPollsBeforeSleep) continue;
     std::this_thread::sleep_for(kSleep);
     if (std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() > seconds) break;
   }
+  // MPI is not called again after this: it would write what comes late to memory that is another's by then.
   std::vector<std::string> missing;
   for (size_t i = 0; i < messages.size(); ++i) {
     int done = 0;
     mpi_->request_get_status(requests[i], &done, MPI_STATUS_IGNORE);
-    if (messages[i].incoming && done == 0) missing.push_back(NameOf(messages[i].peer));
+    const std::string name = NameOf(messages[i].peer);
+    if (done == 0 && (missing.empty() || missing.back() != name)) missing.push_back(name);
   }
-  return absl::DeadlineExceededError(absl::StrCat("waited ", seconds, " s for ", absl::StrJoin(missing, ", "),
-                                                  ": it hangs, or is too slow; the last checkpoint is whole"));
+  return lost_ = absl::DeadlineExceededError(absl::StrCat("waited ", seconds, " s for ", absl::StrJoin(missing, ", "),
+                                                          ": it hangs, or is too slow; the last checkpoint is whole"));
 }
 
 absl::Status Ranks::SumPiece(absl::Span<float> values) {
@@ -215,6 +216,10 @@ absl::Status Ranks::Sum(absl::Span<double> values) {
   if (!all.ok()) return all.status();
   std::fill(values.begin(), values.end(), 0);
   for (const std::string& bytes : *all) {
+    if (bytes.size() != values.size() * sizeof(double)) {
+      return absl::InternalError(
+          absl::StrCat("the ranks are out of step: ", bytes.size(), " bytes of a sum of ", values.size(), " numbers"));
+    }
     for (size_t i = 0; i < values.size(); ++i) {
       double value;
       std::memcpy(&value, bytes.data() + i * sizeof value, sizeof value);

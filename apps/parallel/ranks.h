@@ -1,19 +1,19 @@
 // Ranks: the processes of one run that mpirun has started together, numbered from 0.
 //
-//   absl::StatusOr<std::unique_ptr<Ranks>> ranks = Ranks::Join();        // first of all: it chooses the GPU
+//   absl::StatusOr<std::unique_ptr<Ranks>> ranks = Ranks::Join();        // first of all: it chooses GPU and processors
 //   absl::Status s = (*ranks)->Sum(absl::MakeSpan(gradient));            // every rank: the same bits
 //   ...
 //   (*ranks)->Leave(/*all=*/status.ok());                                // last of all
 //
 // Without mpirun there is one rank, 0 of 1, and everything here returns at once. With it each call is made by all
 // ranks, in the same order, from one thread. A sum adds in the order of the ranks, so its bits depend on their number
-// alone, not on which message came first. Each rank adds up one slice of the values and sends it to the others: 2
-// (n-1)/n of the bytes go out of each and come in, the least that is possible, in pieces of 16 MiB. A rank that is
+// alone, not on which message came first. Each rank adds up one slice of the values and sends it to the others, in
+// pieces of 16 MiB: of n ranks' values the share 2*(n-1)/n goes out of each, the least that is possible. A rank that is
 // killed takes the others with it: mpirun sees to that. One that hangs is noticed: a call that has waited for
-// `patience` fails with DeadlineExceeded, which names the ranks that did not come, their hosts and processes; after
-// that nothing can be said to the others any more, so end the process, and mpirun ends the rest. A waiting rank sleeps
-// between two looks, and leaves its processor to others.
-// Memory: 24 MiB for sums of floats. Source: Thakur, Rabenseifner and Gropp, Optimization of Collective Communication
+// `patience` fails with DeadlineExceeded, which names the ranks that did not come, their hosts and processes. From then
+// on every call returns that error at once; end the process, and mpirun ends the rest. An error of MPI itself is
+// DeadlineExceeded, too. A waiting rank sleeps between two looks, and leaves its processor to others.
+// Memory: 16 MiB for sums of floats. Source: Thakur, Rabenseifner and Gropp, Optimization of Collective Communication
 // Operations in MPICH, 2005 (pairwise exchange); environment variables are Open MPI's.
 #ifndef LORIKEET_APPS_PARALLEL_RANKS_H_
 #define LORIKEET_APPS_PARALLEL_RANKS_H_
@@ -34,8 +34,9 @@ struct MpiLibrary;
 
 class Ranks {
  public:
-  // Of several ranks on a machine with GPUs each is left one to see (CUDA_VISIBLE_DEVICES), in turn; so before CUDA is
-  // used. NotFound: no Open MPI. InvalidArgument: started by another MPI.
+  // Of several ranks on a machine each sees one of its GPUs (CUDA_VISIBLE_DEVICES), in turn, and those that may run on
+  // the same processors divide them; so before CUDA and threads are used. NotFound: no Open MPI. InvalidArgument:
+  // started by another MPI.
   static absl::StatusOr<std::unique_ptr<Ranks>> Join();
   Ranks() = default;  // alone
   Ranks(const Ranks&) = delete;
@@ -43,9 +44,6 @@ class Ranks {
 
   int rank() const { return rank_; }
   int size() const { return size_; }
-  // Threads for this rank: the processors it may run on, less what is due to the ranks that may run there too. 0:
-  // alone.
-  int processors() const { return processors_; }
   static std::string Host();  // this machine's name
   void set_patience(double seconds) { patience_ = seconds; }
 
@@ -73,14 +71,15 @@ class Ranks {
     size_t bytes;
   };
   absl::Status Start();
-  absl::Status Introduce();
+  absl::Status DivideProcessors();
   absl::Status Exchange(const std::vector<Message>& messages, int tag, double seconds);
   absl::Status SumPiece(absl::Span<float> values);
   absl::Status Failed(int error) const;
 
   const MpiLibrary* mpi_ = nullptr;
-  int rank_ = 0, size_ = 1, processors_ = 0;
+  int rank_ = 0, size_ = 1;
   double patience_ = 600;
+  absl::Status lost_;                // why nothing more can be said to the others
   std::vector<std::string> places_;  // "process 4242 on node7", by rank
   std::vector<float> inbox_, sum_;
 };

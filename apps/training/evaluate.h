@@ -5,8 +5,8 @@
 //   std::printf("loss %.4f, perplexity %.2f\n", r.loss(), r.perplexity());
 //
 // Examples are taken in order, as many at a time as fit max_tokens (one at least). Touches no randomness and records
-// nothing, so a run that evaluates trains the same as one that does not. Several ranks share the batches, and all get
-// the result: the others' part goes into it by the order of the ranks. DeadlineExceeded: one is lost.
+// nothing, so a run that evaluates trains the same as one that does not. Several ranks share the batches, and all
+// get the result, to the same bits. DeadlineExceeded: one is lost.
 #ifndef LORIKEET_APPS_TRAINING_EVALUATE_H_
 #define LORIKEET_APPS_TRAINING_EVALUATE_H_
 

@@ -123,10 +123,12 @@ absl::Status Run::Resume() {
   return absl::OkStatus();
 }
 
-// Files may differ between two machines, and processors may.
+// Files may differ between two machines, and flags in what mpirun was told.
 absl::Status Run::AgreeOnStart() {
-  return ranks_.ExpectSame("what is trained", absl::StrCat(job_->fingerprint, ", device ", ToString(job_->device),
-                                                           ", after step ", progress_.step));
+  return ranks_.ExpectSame("what is trained",
+                           absl::StrCat(job_->fingerprint, ", after step ", progress_.step, ", ",
+                                        job_->eval.examples.size(), " rows held out, eval_data ", job_->EvalDigest(),
+                                        ", eval_steps ", options_.eval_steps, ", save_steps ", options_.save_steps));
 }
 
 // A signal that one rank got is a signal to all.
@@ -281,9 +283,10 @@ absl::Status Run::WriteRunInfo(const std::string& status) {
 }
 
 absl::Status Run::DryRun() {
-  if (!First()) return absl::OkStatus();
+  ranks_.set_patience(options_.rank_timeout);
   absl::StatusOr<std::unique_ptr<TrainJob>> job = TrainJob::Create(options_, &ranks_);
   if (!job.ok()) return job.status();
+  if (!First()) return absl::OkStatus();
   RunReport report(**job, "");
   report.PrintPlan();
   report.PrintRows(3);

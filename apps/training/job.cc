@@ -112,11 +112,14 @@ absl::StatusOr<std::unique_ptr<TrainJob>> TrainJob::Create(const TrainOptions& o
   job->options = options;
   job->ranks = ranks;
   if (absl::Status s = job->DivideSteps(); !s.ok()) return s;
-  SetNumThreads(options.threads > 0 || ranks == nullptr ? options.threads : ranks->processors());
+  SetNumThreads(options.threads);
   absl::StatusOr<DeviceChoice> choice = ChooseDevice(options.device);
   if (!choice.ok()) return choice.status();
   job->device = choice->device;
   job->device_name = choice->why;
+  if (ranks != nullptr) {
+    if (absl::Status s = ranks->ExpectSame("the device", ToString(job->device)); !s.ok()) return s;
+  }
   if (absl::Status s = job->OpenModelAndData(); !s.ok()) return s;
   // Digests are read beside the weights: the files are then in memory for one of the two.
   std::future<absl::Status> digests = std::async(std::launch::async, [&job] { return job->DigestInputs(); });
@@ -254,6 +257,11 @@ absl::Status TrainJob::MakeOptimizer() {
                                                      .nccl = nccl.get()});
   fingerprint = Fingerprint();
   return absl::OkStatus();
+}
+
+std::string TrainJob::EvalDigest() const {
+  const auto found = inputs.find("eval_data");
+  return found == inputs.end() ? "none" : ShortDigest(found->second);
 }
 
 std::string TrainJob::Fingerprint() const {

@@ -62,6 +62,8 @@ struct TrainJob {
   // What a resumed run must share, in words: the bytes of model and data, and every flag that the weights depend on.
   // Where files lie, and what is only reported, may differ.
   std::string fingerprint;
+  // The first digits of a digest over --eval_data's bytes, or "none".
+  std::string EvalDigest() const;
 
  private:
   absl::Status DivideSteps();

@@ -75,7 +75,7 @@ struct TrainOptions {
   int64_t gradient_checkpointing_layers = -1;  // the first so many; -1: all
   bool offload_embeddings = false;
   bool cuda_graphs = false;
-  int threads = 0;            // 0: every processor allowed, of ranks each its share
+  int threads = 0;            // 0: every processor allowed
   double rank_timeout = 600;  // seconds that one rank may keep the others waiting
 
   // Reports and checkpoints.

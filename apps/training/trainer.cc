@@ -129,9 +129,15 @@ absl::StatusOr<Trainer::Losses> Trainer::SubmitPasses(int64_t step, StepResult* 
   if (gradient_sum_ == nullptr) return losses;
   if (absl::Status s = SumOverRanks(&losses); !s.ok()) {
     DropGradients();
-    return s;
+    return Lost(s);
   }
   return losses;
+}
+
+// A rank is lost: the GPU must not wait for it.
+absl::Status Trainer::Lost(absl::Status status) {
+  if (options_.nccl != nullptr) options_.nccl->Abort();
+  return status;
 }
 
 // The gradients become those of all ranks. The losses' sum goes with them, in f32, for the device to look at; what is
@@ -150,7 +156,7 @@ absl::Status Trainer::MeanLoss(absl::Span<const Tensor> own, StepResult* result)
     for (const double loss : wide.data<double>()) sum += loss;
   }
   if (options_.ranks != nullptr) {
-    if (absl::Status s = options_.ranks->Sum(absl::MakeSpan(&sum, 1)); !s.ok()) return s;
+    if (absl::Status s = options_.ranks->Sum(absl::MakeSpan(&sum, 1)); !s.ok()) return Lost(s);
   }
   result->loss = sum / static_cast<double>(result->answer_tokens);
   if (std::isfinite(result->loss)) return absl::OkStatus();

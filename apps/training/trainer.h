@@ -95,8 +95,8 @@ class Trainer {
   // How many steps to leave in flight: 1 on a GPU, 0 on the CPU.
   int64_t ahead() const;
 
-  // Step's first half: the gradient of the step's mean loss, added to the parameters' gradients, and the loss. Of all
-  // ranks' micro-batches.
+  // Step's first half: the gradient of the step's mean loss, added to the parameters' gradients, and the loss. Of
+  // several ranks, all ranks' micro-batches'; no gradients must be there before.
   absl::Status AccumulateGradients(int64_t step, StepResult* result);
 
   // Passes that ran as a graph.
@@ -128,6 +128,7 @@ class Trainer {
   };
   absl::StatusOr<Losses> SubmitPasses(int64_t step, StepResult* result);
   absl::Status SumOverRanks(Losses* losses);
+  absl::Status Lost(absl::Status status);
   absl::Status MeanLoss(absl::Span<const Tensor> own, StepResult* result);
   absl::Status Read(InFlight& step);
   double SecondsOf(const InFlight& step) const;
