@@ -17,7 +17,9 @@ namespace {
 
 constexpr int64_t kPairRows = kTileRows / 2;
 constexpr int64_t kColumns = 64;  // of a panel of pairs of rows, at most
-constexpr int64_t kStrip = 12;    // lanes that share the range of rows they see: two tiles of the product
+
+// Lanes that share the range of rows they see: two tiles of the product.
+int64_t StripLanes() { return HaveAmx() ? 32 : 12; }
 
 uint16_t* RowsOf(float* tile) { return reinterpret_cast<uint16_t*>(tile); }
 const uint16_t* RowsOf(const float* tile) { return reinterpret_cast<const uint16_t*>(tile); }
@@ -140,7 +142,7 @@ void BF16Products::Accumulate(const Window& w, const float* weights, const float
       AccumulateNotFinite(w, pairs, tile, width, c, out);
       continue;
     }
-    const int64_t strip = w.full ? w.lanes : kStrip;
+    const int64_t strip = w.full ? w.lanes : StripLanes();
     for (int64_t r = 0; r < w.lanes; r += strip) {
       const int64_t lanes = std::min(strip, w.lanes - r);
       const int64_t from = w.runs[r].begin, to = w.runs[r + lanes - 1].end;
@@ -158,7 +160,7 @@ void BF16Products::AccumulateTransposed(const Window& w, const float* weights, c
   if (w.lanes % 2 == 1) {  // the other half of the last pair
     for (int64_t t = 0; t < w.rows; ++t) narrow[t * kLanes + w.lanes] = bf16();
   }
-  const int64_t strip = !finite ? 1 : w.full ? w.rows : kStrip;
+  const int64_t strip = !finite ? 1 : w.full ? w.rows : StripLanes();
   alignas(64) uint32_t own[kPairRows * kColumns];
   for (int64_t c = 0; c < width; c += kColumns) {
     const int64_t columns = std::min(kColumns, width - c);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "tensor/kernels/matmul_bf16_finish.h"
 #include "tensor/kernels/matmul_tile.h"
 
 namespace lorikeet::internal {
@@ -40,35 +41,6 @@ inline __m512i BroadcastPair(const char* p) {
   int32_t pair;
   std::memcpy(&pair, p, sizeof pair);
   return _mm512_set1_epi32(pair);
-}
-
-inline __m512 WidenBF16(__m256i b) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(b), 16)); }
-
-// y = scale * sum + beta * y for 16 columns, or for those in the mask: masked stores of 16-bit elements are slow.
-template <bool kBeta>
-inline void Finish(__m512 sum, __m512 scale, float beta, uint16_t* y) {
-  __m512 v = _mm512_mul_ps(sum, scale);
-  const __m256i* old = reinterpret_cast<const __m256i*>(y);
-  if constexpr (kBeta) v = _mm512_fmadd_ps(_mm512_set1_ps(beta), WidenBF16(_mm256_loadu_si256(old)), v);
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(y), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(v)));
-}
-template <bool kBeta>
-inline void Finish(__m512 sum, __m512 scale, float beta, uint16_t* y, __mmask16 mask) {
-  __m512 v = _mm512_mul_ps(sum, scale);
-  if constexpr (kBeta) v = _mm512_fmadd_ps(_mm512_set1_ps(beta), WidenBF16(_mm256_maskz_loadu_epi16(mask, y)), v);
-  _mm256_mask_storeu_epi16(y, mask, reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(v)));
-}
-template <bool kBeta>
-inline void Finish(__m512 sum, __m512 scale, float beta, float* y) {
-  __m512 v = _mm512_mul_ps(sum, scale);
-  if constexpr (kBeta) v = _mm512_fmadd_ps(_mm512_set1_ps(beta), _mm512_loadu_ps(y), v);
-  _mm512_storeu_ps(y, v);
-}
-template <bool kBeta>
-inline void Finish(__m512 sum, __m512 scale, float beta, float* y, __mmask16 mask) {
-  __m512 v = _mm512_mul_ps(sum, scale);
-  if constexpr (kBeta) v = _mm512_fmadd_ps(_mm512_set1_ps(beta), _mm512_maskz_loadu_ps(mask, y), v);
-  _mm512_mask_storeu_ps(y, mask, v);
 }
 
 // Only the last 16 columns may be fewer.
@@ -199,7 +171,7 @@ inline float Dot(const uint16_t* x, const uint16_t* w, int64_t k) {
 
 }  // namespace
 
-void StripBF16(const Strip& s) {
+void StripBF16Avx512(const Strip& s) {
   const int64_t v = s.width / 16, most = v == 4 ? 6 : 8;
   Prefetch next = s.next;
   int64_t lines = next.lines();

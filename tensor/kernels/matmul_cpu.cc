@@ -84,11 +84,14 @@ class Product {
       // Writing y is most of the work: whole rows, a few at a time, in the order of memory.
       shared_b_ = true;
       group_ = panels_;
-      chunk_ = 24;
+      chunk_ = 2 * RowUnit();
       return;
     }
     ChooseChunks();
   }
+
+  // Rows that a strip should have a multiple of: two tiles of the inner loops'.
+  int64_t RowUnit() const { return format_.dtype == DType::kBF16 && internal::HaveAmx() ? 32 : 12; }
 
   // Weighs idle threads at the end against packing a panel more than once, which costs about as much as 5 rows.
   void ChooseChunks() {
@@ -108,7 +111,7 @@ class Product {
       }
     }
     shared_b_ = chunks > kMaxRepacks;
-    const int64_t unit = direct_a_ ? 12 : kPanelColumns;
+    const int64_t unit = direct_a_ ? RowUnit() : kPanelColumns;
     chunk_ = CeilDiv(CeilDiv(m_, chunks), unit) * unit;
     if (k_ > format_.k_block) chunk_ = std::min<int64_t>(chunk_, 1920);  // sums between blocks stay near
     if (local_a_) chunk_ = kPanelColumns;

@@ -63,7 +63,7 @@ void Task(const uint32_t* thin, int64_t rows, const Operand& wide, int64_t begin
 }  // namespace
 
 bool IsThin(const Operand& a, const Operand& b) {
-  return a.dtype == DType::kBF16 && b.dtype == DType::kBF16 && HaveBF16Dot() && a.k >= kMinTerms &&
+  return a.dtype == DType::kBF16 && b.dtype == DType::kBF16 && HaveBF16Dot() && !HaveAmx() && a.k >= kMinTerms &&
          ((a.n <= kThinRows && a.source == nullptr && IsWide(b)) ||
           (b.n <= kThinRows && b.source == nullptr && IsWide(a)));
 }

@@ -55,7 +55,9 @@ struct Strip {
 
 void StripF32(const Strip& s);   // any instruction set that Highway knows
 void StripF64(const Strip& s);   // plain C++
-void StripBF16(const Strip& s);  // AVX512_BF16
+void StripBF16(const Strip& s);  // AMX where there is one, else AVX512_BF16
+void StripBF16Amx(const Strip& s);
+void StripBF16Avx512(const Strip& s);
 
 // y[m * y_stride + i] = sum_k x[m * x_stride + k] * w[i * w_stride + k], m < m_count (1..4), i < rows.
 struct DotRows {
@@ -75,6 +77,9 @@ void PackPairsF32(const float* x, int64_t stride, int64_t k, int64_t n, uint32_t
 
 // Whether this processor has AVX512_BF16, and Highway has not been told to leave AVX-512 alone.
 bool HaveBF16Dot();
+// And whether it has AMX's bf16 tiles besides, which the system lets this process use.
+bool HaveAmx();
+bool MayUseAmx();  // asks the system
 
 // How many rows the next tile of a strip takes: as many as the registers allow, the last two about equal. Static: each
 // file has its own, compiled for its own instruction set.

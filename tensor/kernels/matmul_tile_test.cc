@@ -50,16 +50,16 @@ TEST(MatMulTileTest, TheBF16DotAddsTheOddProductOfAPairThenTheEvenOne) {
     for (int64_t j = 0; j < kWidth; ++j) panel[k / 2 * 2 * kWidth + 2 * j + k % 2] = bf16(x.B(k, j));
   }
   std::vector<float> y(kRows * kColumns);
-  StripBF16({.a = reinterpret_cast<const char*>(x.a.data()),
-             .a_row = kK * 2,
-             .a_step = 4,
-             .rows = kRows,
-             .panel = panel.get(),
-             .width = kWidth,
-             .columns = kColumns,
-             .steps = kK / 2,
-             .y = y.data(),
-             .y_row = kColumns});
+  StripBF16Avx512({.a = reinterpret_cast<const char*>(x.a.data()),
+                   .a_row = kK * 2,
+                   .a_step = 4,
+                   .rows = kRows,
+                   .panel = panel.get(),
+                   .width = kWidth,
+                   .columns = kColumns,
+                   .steps = kK / 2,
+                   .y = y.data(),
+                   .y_row = kColumns});
   for (int64_t i = 0; i < kRows; ++i) {
     for (int64_t j = 0; j < kColumns; ++j) {
       float sum = 0;
@@ -68,6 +68,151 @@ TEST(MatMulTileTest, TheBF16DotAddsTheOddProductOfAPairThenTheEvenOne) {
         sum = std::fma(x.A(i, k), x.B(k, j), sum);
       }
       ASSERT_EQ(y[static_cast<size_t>(i * kColumns + j)], sum) << i << "," << j;
+    }
+  }
+}
+
+// a strip of bf16: y = 2 * gain * (a*b + u*v) + y / 2, of f32 or bf16.
+struct BF16Problem {
+  int64_t rows = 45, steps = 35, u_steps = 8, width = 48, columns = 43;
+  bool packed = false, narrow = false;
+  std::vector<bf16> a, turned, u;
+  Aligned<bf16> panel;
+  std::vector<float> gain, y;
+  std::vector<bf16> y16;
+
+  void Fill() {
+    std::mt19937 bits(3);
+    const auto fill = [&](std::vector<bf16>& x, int64_t n) {
+      for (int64_t i = 0; i < n; ++i) x.push_back(bf16(Random(bits)));
+    };
+    fill(a, rows * steps * 2);
+    fill(u, rows * u_steps * 2);
+    panel = Allocate<bf16>((steps + u_steps) * width * 2);
+    for (int64_t i = 0; i < (steps + u_steps) * width * 2; ++i) panel[i] = bf16(Random(bits));
+    turned.resize(a.size());
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t k = 0; k < 2 * steps; ++k)
+        turned[static_cast<size_t>(k / 2 * rows * 2 + r * 2 + k % 2)] = a[static_cast<size_t>(r * steps * 2 + k)];
+    }
+    for (int64_t j = 0; j < columns; ++j) gain.push_back(1 + 0.25F * static_cast<float>(j % 3));
+    Reset();
+  }
+  void Reset() {
+    y.assign(static_cast<size_t>(rows * columns), 0.5F);
+    y16.assign(y.size(), bf16(0.5F));
+  }
+  // Of rows [begin, end).
+  Strip Of(int64_t begin, int64_t end) {
+    Strip s;
+    s.a = reinterpret_cast<const char*>(packed ? turned.data() + begin * 2 : a.data() + begin * steps * 2);
+    s.a_row = packed ? 4 : steps * 4;
+    s.a_step = packed ? rows * 4 : 4;
+    s.rows = end - begin;
+    s.panel = panel.get();
+    s.width = width;
+    s.columns = columns;
+    s.steps = steps;
+    s.u = reinterpret_cast<const char*>(u.data() + begin * u_steps * 2);
+    s.u_row = u_steps * 4;
+    s.u_step = 4;
+    s.u_steps = u_steps;
+    s.y = narrow ? static_cast<void*>(y16.data() + begin * columns) : y.data() + begin * columns;
+    s.y_row = columns;
+    s.y_bf16 = narrow;
+    s.alpha = 2;
+    s.beta = 0.5F;
+    s.gain = gain.data();
+    return s;
+  }
+  double Want(int64_t r, int64_t j) const {
+    double sum = 0;
+    for (int64_t k = 0; k < 2 * (steps + u_steps); ++k) {
+      const bool first = k < 2 * steps;
+      const float left =
+          first ? a[static_cast<size_t>(r * steps * 2 + k)] : u[static_cast<size_t>(r * u_steps * 2 + k - 2 * steps)];
+      sum += static_cast<double>(left) * static_cast<float>(panel[k / 2 * width * 2 + j * 2 + k % 2]);
+    }
+    return 2 * gain[static_cast<size_t>(j)] * sum + 0.25;
+  }
+};
+
+void ExpectDefinition(void (*strip)(const Strip&)) {
+  for (const bool packed : {false, true}) {
+    for (const bool narrow : {false, true}) {
+      for (const int64_t rows : {1, 15, 16, 17, 32, 45}) {
+        for (const int64_t width : {16, 32, 48, 64}) {
+          BF16Problem p;
+          p.rows = rows;
+          p.width = width;
+          p.columns = width - 5;
+          p.packed = packed;
+          p.narrow = narrow;
+          p.Fill();
+          strip(p.Of(0, rows));
+          for (int64_t r = 0; r < rows; ++r) {
+            for (int64_t j = 0; j < p.columns; ++j) {
+              const size_t at = static_cast<size_t>(r * p.columns + j);
+              const double got = narrow ? static_cast<float>(p.y16[at]) : p.y[at], want = p.Want(r, j);
+              ASSERT_TRUE(std::abs(got - want) <= (narrow ? 4e-3 : 1e-5) * (1 + std::abs(want)))
+                  << rows << " rows, " << width << " wide: " << got << " for " << want;
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(MatMulTileTest, TheBF16DotComputesWhatTheDefinitionSays) {
+  if (!HaveBF16Dot()) GTEST_SKIP() << "this processor has no bf16 dot instruction";
+  ExpectDefinition(StripBF16Avx512);
+}
+
+TEST(MatMulTileTest, AmxComputesWhatTheDefinitionSays) {
+  if (!HaveAmx()) GTEST_SKIP() << "no AMX that this process may use";
+  ExpectDefinition(StripBF16Amx);
+}
+
+TEST(MatMulTileTest, AmxHasTheSameBitsHoweverRowsAreDivided) {
+  if (!HaveAmx()) GTEST_SKIP() << "no AMX that this process may use";
+  BF16Problem p;
+  p.Fill();
+  StripBF16Amx(p.Of(0, p.rows));
+  const std::vector<float> whole = p.y;
+  for (const bool packed : {false, true}) {
+    p.packed = packed;
+    for (const int64_t rows : {1, 7, 16, 20, 33}) {
+      p.Reset();
+      for (int64_t r = 0; r < p.rows; r += rows) StripBF16Amx(p.Of(r, std::min(r + rows, p.rows)));
+      EXPECT_EQ(p.y, whole) << rows;
+    }
+  }
+}
+
+// Intel's manual, TDPBF16PS: of 32 k, the even ones' products are added up, the odd ones', then both to the sum.
+TEST(MatMulTileTest, AmxAddsEvenAndOddProductsApart) {
+  if (!HaveAmx()) GTEST_SKIP() << "no AMX that this process may use";
+  BF16Problem p;
+  p.u_steps = 0;
+  p.Fill();
+  Strip s = p.Of(0, p.rows);
+  const Aligned<float> sums = Allocate<float>(p.rows * p.width);
+  s.stop = sums.get();
+  StripBF16Amx(s);
+  for (int64_t r = 0; r < p.rows; ++r) {
+    for (int64_t j = 0; j < p.width; ++j) {
+      float sum = 0;
+      for (int64_t begin = 0; begin < p.steps; begin += 16) {
+        float parts[2] = {0, 0};
+        for (int64_t k = 2 * begin; k < 2 * std::min(begin + 16, p.steps); ++k) {
+          const float product = static_cast<float>(p.a[static_cast<size_t>(r * p.steps * 2 + k)]) *
+                                p.panel[k / 2 * p.width * 2 + j * 2 + k % 2];
+          parts[k % 2] += product;  // exact, so that it does not matter whether it is fused
+        }
+        sum += parts[0] + parts[1];
+      }
+      ASSERT_EQ(sums[r * p.width + j], sum) << r << "," << j;
     }
   }
 }

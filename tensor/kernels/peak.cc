@@ -103,7 +103,9 @@ double BestRate(int threads, F&& work) {
 }  // namespace
 
 double MeasurePeakFlops(DType dtype, int threads) {
-  const auto loop = dtype == DType::kBF16 && internal::HaveBF16Dot() ? internal::LoopBF16Dot : internal::LoopF32;
+  auto loop = internal::LoopF32;
+  if (dtype == DType::kBF16 && internal::HaveBF16Dot()) loop = internal::LoopBF16Dot;
+  if (dtype == DType::kBF16 && internal::HaveAmx()) loop = internal::LoopBF16Amx;
   const int64_t tasks = kTasksPerThread * threads;
   std::vector<double> flops(static_cast<size_t>(tasks));
   volatile float sink = 0;

@@ -12,7 +12,7 @@
 namespace lorikeet {
 
 // Multiplications and additions a second of the instruction that products of this dtype use, on registers only: f32
-// fused multiply-add, or for bf16 the dot instruction where there is one.
+// fused multiply-add, or for bf16 AMX's product of tiles or the dot instruction where there is one.
 double MeasurePeakFlops(DType dtype, int threads);
 
 // Bytes a second, read and written both counted, of copying between buffers that no cache holds.

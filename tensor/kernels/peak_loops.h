@@ -10,6 +10,7 @@ inline constexpr int kPeakChains = 12;  // independent sums, more than any proce
 
 // Run kPeakChains instructions `rounds` times; they return FLOPs done. *sink keeps the work from being optimised away.
 double LoopBF16Dot(int64_t rounds, float* sink);  // AVX512_BF16
+double LoopBF16Amx(int64_t rounds, float* sink);  // half as many, for that is all its tiles
 double LoopF32(int64_t rounds, float* sink);      // fused multiply-add of the best instruction set
 
 }  // namespace lorikeet::internal
