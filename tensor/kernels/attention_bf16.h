@@ -1,4 +1,4 @@
-// The products of attention on bf16 tensors, with the processor's dot instruction for pairs of bf16. The functions are
+// The products of attention on bf16 tensors, with the processor's instructions for pairs of bf16. The functions are
 // those of attention_panel.h, in the same room (arrays of floats), with other contents:
 //   a tile holds rows [kTileRows][width] of bf16, then its rows in pairs, panels of 64 columns of [kTileRows / 2][..];
 //   a panel holds pairs of columns, [(d + 1) / 2][lanes rounded up to kLaneStep].

@@ -1,5 +1,5 @@
 // Attention in f32 arithmetic over f32, bf16 or f16 tensors, tile by tile: the fast path of the CPU. Products of bf16
-// tensors use the processor's dot instruction for bf16 where there is one (attention_bf16.h).
+// tensors use the processor's instructions for bf16 where there are some (attention_bf16.h).
 #ifndef LORIKEET_TENSOR_KERNELS_ATTENTION_F32_H_
 #define LORIKEET_TENSOR_KERNELS_ATTENTION_F32_H_
 

@@ -9,9 +9,12 @@
 // dtypes: a and b agree (f64, f32, bf16, f16), or a is f32 and b is bf16 or f16, which is widened exactly. y is any
 // float. Sums are kept in f32 (f64 for f64 operands) over the whole of K in ascending order, then over u*v's, then
 // scaled, added to beta * y and rounded once.
-// bf16 operands use the bf16 dot instruction (vdpbf16ps) where the processor has it: per pair of k, the odd product is
-// added first, then the even one, each rounded to nearest even, denormals taken as zero (in a bf16 y too). Elsewhere
-// bf16 is widened and multiplied in f32, in ascending k.
+// bf16 operands use what the processor has for them, denormals taken as zero (in a bf16 y too):
+//   AMX's tiles (tdpbf16ps; where the system lets a process use them, as Linux does from 5.16 on): of 32 k in turn the
+//   even ones' products are added up, and the odd ones', then the two, then that to the sum;
+//   the dot instruction (vdpbf16ps): per pair of k, the odd product is added first, then the even one, each rounded to
+//   nearest even;
+//   elsewhere bf16 is widened and multiplied in f32, in ascending k.
 // Products of at most kDotRows rows with a weight whose rows are contiguous (generation) are computed as dot products
 // of whole rows: no packing, another order of summation.
 // CUDA: sums in f32 (no TF32), in an order that depends on shapes, strides and the device alone. The product is

@@ -2,7 +2,8 @@
 // the gradients of an adapter's factors, dA = du^T*x and dB = dy^T*u, with the tokens as the reduction.
 //
 // A panel of the wide operand (x, dy) would be packed for 16 rows of work and thrown away. So it is read where it lies:
-// two rows at a time are paired in registers, while the thin operand (du, u), small, is packed as pairs.
+// two rows at a time are paired in registers, while the thin operand (du, u), small, is packed as pairs. Not where
+// there is AMX: its tiles do those 16 rows so much faster that packing pays, as for any other product.
 #ifndef LORIKEET_TENSOR_KERNELS_MATMUL_THIN_H_
 #define LORIKEET_TENSOR_KERNELS_MATMUL_THIN_H_
 

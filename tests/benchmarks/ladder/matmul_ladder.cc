@@ -93,8 +93,8 @@ void RegisterTiles(const Problem& p) {
   }
 }
 
-// The shipped inner loop over panels of pairs that are packed in the plainest way: [kK / 2][64][2].
-void PairsAndDotInstruction(const Problem& p) {
+// A shipped inner loop over panels of pairs that are packed in the plainest way: [kK / 2][64][2].
+void PairsAnd(void (*strip)(const internal::Strip&), const Problem& p) {
   std::vector<bf16> memory(static_cast<size_t>(kK * 64 + 32));
   bf16* panel = memory.data();
   while (reinterpret_cast<uintptr_t>(panel) % 64 != 0) ++panel;
@@ -102,16 +102,16 @@ void PairsAndDotInstruction(const Problem& p) {
     for (int64_t n = 0; n < 64; ++n) {
       for (int64_t k = 0; k < kK; ++k) panel[k / 2 * 128 + 2 * n + k % 2] = p.wp[(j + n) * kK + k];
     }
-    internal::StripBF16({.a = reinterpret_cast<const char*>(p.xp),
-                         .a_row = kK * 2,
-                         .a_step = 4,
-                         .rows = kM,
-                         .panel = panel,
-                         .width = 64,
-                         .columns = 64,
-                         .steps = kK / 2,
-                         .y = p.yp + j,
-                         .y_row = kN});
+    strip({.a = reinterpret_cast<const char*>(p.xp),
+           .a_row = kK * 2,
+           .a_step = 4,
+           .rows = kM,
+           .panel = panel,
+           .width = 64,
+           .columns = 64,
+           .steps = kK / 2,
+           .y = p.yp + j,
+           .y_row = kN});
   }
 }
 
@@ -136,7 +136,12 @@ void MatMulLadder() {
                 .error = [&] { return p.Error(); }};
   if (internal::HaveBF16Dot()) {
     ladder.rungs.push_back({"6 x 64 sums of bf16 pairs", "an instruction that multiplies two pairs: twice f32's peak",
-                            [&] { PairsAndDotInstruction(p); }});
+                            [&] { PairsAnd(internal::StripBF16Avx512, p); }});
+  }
+  if (internal::HaveAmx()) {
+    ladder.rungs.push_back({"32 x 32 sums in tiles",
+                            "an instruction that multiplies two tiles of 16 x 32: 32 times that peak",
+                            [&] { PairsAnd(internal::StripBF16Amx, p); }});
   }
   ladder.rungs.push_back({"shipped, one thread", "panels packed in vector instructions", [&] { Shipped(p, 1); }});
   ladder.rungs.push_back({"shipped, two threads", "tasks of rows x panels, no sum split", [&] { Shipped(p, 2); }});
