@@ -1,6 +1,7 @@
-// The one file compiled for AMX: tiles of 16 rows by 64 bytes, and a unit that multiplies two of them. A panel is in
-// the order in which it wants one operand already: 16 steps of 16 columns are a tile. Rows of the other are read where
-// they lie; those that are in a panel, too, are turned first. All has internal linkage but the entry points.
+// The inner loop for AMX: tiles of 16 rows by 64 bytes, and a unit that multiplies two of them. A panel is in the order
+// in which it wants one operand already: 16 steps of 16 columns are a tile. Rows of the other are read where they lie;
+// those that are in a panel, too, are turned first. Everything has internal linkage but the entry points, so that no
+// instruction of that set reaches a program by way of an inline function.
 //
 // A sum takes 16 steps at a time: the products of even k are added up, and those of odd k, and then both to the sum.
 // That is so for every shape of tiles here, with zeros behind the last step, so how rows are divided changes no bit.
@@ -20,7 +21,7 @@ namespace {
 constexpr int64_t kTile = 16;           // rows of a tile, its columns of 32 bits, and steps
 constexpr int64_t kRowBytes = 64;       // of a tile
 constexpr int64_t kBlock = 2 * kTile;   // rows, and columns, whose sums are in registers
-constexpr int64_t kTurnedSteps = 2048;  // that are turned at a time
+constexpr int64_t kTurnedSteps = 2048;  // as many as a block of k has; more cannot be turned
 
 struct alignas(64) TileConfig {
   uint8_t palette = 1, start_row = 0, reserved[14] = {};
@@ -204,6 +205,7 @@ void PrepareRows(const char* a, int64_t a_row, int64_t a_step, int64_t rows, cha
     }
     return;
   }
+  if (part->steps > kTurnedSteps) __builtin_trap();
   part->rows = turned;
   part->row_stride = RowBuffers::kStride;
   for (int64_t r = 0; r < rows; r += kTile) {

@@ -1,4 +1,4 @@
-// The one file compiled for AVX512_BF16. Everything in it has internal linkage but its entry points, so that no
+// The inner loops for AVX512_BF16. Everything in it has internal linkage but its entry points, so that no
 // instruction of that set reaches a program by way of an inline function.
 #include <immintrin.h>
 

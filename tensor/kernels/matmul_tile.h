@@ -38,7 +38,8 @@ struct Strip {
   int64_t width = 0;            // columns of the panel: 16, 32, 48 or 64
   int64_t columns = 0;          // those that exist: width - 15 .. width
   int64_t steps = 0;
-  // More steps after those, the panel's next ones, with rows of another matrix: a low-rank correction.
+  // More steps after those, the panel's next ones, with rows of another matrix, steps side by side: a low-rank
+  // correction.
   const char* u = nullptr;
   int64_t u_row = 0, u_step = 0, u_steps = 0;
   // Sums [rows][width], float (double for f64): where they start (null: at zero) and where they are left. If stop is
