@@ -7,10 +7,11 @@
 //
 // Exit codes: 0 done; 2 bad input (NotFound, InvalidArgument and their like); 3 out of memory or disk, or another
 // process of the run is lost (ResourceExhausted, DeadlineExceeded); 4 a damaged file (DataLoss); 5 NaN found
-// (FailedPrecondition); 130 and 143 stopped by SIGINT and SIGTERM (Cancelled and Aborted). Under `bazel run` a program
-// starts in its runfiles; StartProgram moves to $BUILD_WORKING_DIRECTORY before it parses, so that relative paths, the
-// flag file's too, mean the user's directory. A flag file that is not there is looked for among the shipped recipes:
-// --flagfile=qlora.flags.
+// (FailedPrecondition); 130 and 143 stopped by SIGINT and SIGTERM (Cancelled and Aborted).
+//
+// Under `bazel run` a program starts in its runfiles; StartProgram moves to $BUILD_WORKING_DIRECTORY before it parses,
+// so that relative paths, the flag file's too, mean the user's directory. A flag file that is not there is looked for
+// among the shipped recipes: --flagfile=qlora.flags.
 #ifndef LORIKEET_APPS_PROGRAM_H_
 #define LORIKEET_APPS_PROGRAM_H_
 

@@ -2,6 +2,8 @@
 
 #include <immintrin.h>
 
+#include "tensor/kernels/transpose_avx512.h"
+
 namespace lorikeet::internal {
 namespace {
 
@@ -48,33 +50,6 @@ inline __m512i BF16Tables(__m512 codes, float low_scale, float high_scale) {
     return FlushedTables(codes, low_scale, high_scale);
   return Join(RoundBF16(_mm512_mul_ps(codes, _mm512_set1_ps(low_scale))),
               RoundBF16(_mm512_mul_ps(codes, _mm512_set1_ps(high_scale))));
-}
-
-// r[i][j] <-> r[j][i], 32-bit elements: pairs, quads, then 128-bit lanes.
-inline void Transpose16x16(__m512i r[16]) {
-  __m512i t[16];
-  for (int i = 0; i < 16; i += 2) {
-    t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-    t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-  }
-  for (int i = 0; i < 16; i += 4) {
-    r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-    r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-    r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-    r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-  }
-  for (int i = 0; i < 4; ++i) {
-    t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
-    t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
-    t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
-    t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
-  }
-  for (int i = 0; i < 4; ++i) {
-    r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
-    r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
-    r[i + 4] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88);
-    r[i + 12] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0xdd);
-  }
 }
 
 // y = x*W^T: a byte is a pair along the reduction. 16 rows of W at a time: 32 weights of each become 16 pairs, and the

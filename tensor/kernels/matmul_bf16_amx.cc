@@ -14,6 +14,7 @@
 
 #include "tensor/kernels/matmul_bf16_finish.h"
 #include "tensor/kernels/matmul_tile.h"
+#include "tensor/kernels/transpose_avx512.h"
 
 namespace lorikeet::internal {
 namespace {
@@ -158,29 +159,11 @@ void Block(const Strip& s, const Part (&parts)[2], int64_t row, int64_t rows, in
 // to [r][step] = from [step][r], of up to 16 rows and steps; zeros beyond.
 void Turn(const char* from, int64_t step_bytes, int64_t steps, int64_t rows, char* to, int64_t to_stride) {
   const __mmask16 mask = rows >= kTile ? 0xffff : static_cast<__mmask16>((1u << rows) - 1);
-  __m512i r[16], t[16];
+  __m512i r[16];
   for (int i = 0; i < 16; ++i)
     r[i] = i < steps ? _mm512_maskz_loadu_epi32(mask, from + i * step_bytes) : _mm512_setzero_si512();
-  for (int i = 0; i < 16; i += 2) {
-    t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-    t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-  }
-  for (int i = 0; i < 16; i += 4) {
-    r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-    r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-    r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-    r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-  }
-  for (int i = 0; i < 4; ++i) {
-    t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
-    t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
-    t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
-    t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
-  }
-  for (int i = 0; i < 8; ++i) {
-    _mm512_storeu_si512(to + i * to_stride, _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88));
-    _mm512_storeu_si512(to + (i + 8) * to_stride, _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd));
-  }
+  Transpose16x16(r);
+  for (int i = 0; i < 16; ++i) _mm512_storeu_si512(to + i * to_stride, r[i]);
 }
 
 // Rows of up to kBlock that a tile can be loaded from.
